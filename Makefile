@@ -1,0 +1,131 @@
+# Every target makes what it needs: a virtual environment in .venv, packages, and the few system packages that a
+# bare Debian lacks. A second run finds them there and is quick. What was done is remembered in build/, beside the
+# links of the editable install, so that removing either folder repairs itself.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint format bench bench-peers build clean FORCE
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+VENV_PYTHON = .venv/bin/python
+PACKAGING := pyproject.toml setup.cfg README.md LICENSE
+SOURCES := $(shell find public actors runtime -name '*.py' -o -name py.typed)
+WHEEL = dist/showcaller-*-py3-none-any.whl
+
+help:
+	@echo "make run          a real model answers through the whole tree"
+	@echo "make test         the wheel in a clean environment, then every test, with coverage"
+	@echo "make lint         ruff, mypy, import-linter"
+	@echo "make format       let ruff format and fix what it can"
+	@echo "make bench        what a call costs, against the plain HTTP clients"
+	@echo "make bench-peers  the same against LiteLLM's Router"
+	@echo "make build        wheel and source distribution in dist/"
+	@echo "make clean        remove everything that make has made"
+
+run: build/installed-run
+	@.venv/bin/showcaller run
+
+test: build/installed-dev build/smoke/ready
+	@build/smoke/bin/python -I scripts/smoke.py
+	@.venv/bin/coverage erase
+	@.venv/bin/pytest --cov --cov-report=
+	@.venv/bin/coverage report --include='actors/policies/*,actors/kernel/*' --fail-under=100 >build/gate.txt 2>&1 || \
+	    { cat build/gate.txt; echo "policies/ and kernel/ must be covered by branch to 100 %."; exit 1; }
+
+lint: build/installed-dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: build/installed-dev
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: build/installed-core build/nginx/ready
+	@$(VENV_PYTHON) -m benchmarks $(ARGS)
+
+bench-peers: .venv-peers/ready build/nginx/ready
+	@.venv-peers/bin/python -m benchmarks.peers $(ARGS)
+
+build: build/wheel
+	@ls dist/*
+
+clean:
+	@rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	    .import_linter_cache .coverage .coverage.* htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environments --------------------------------------------------------------------------------
+
+# $(call quietly,command): its output is shown only when it fails.
+quietly = mkdir -p build; $(1) >build/log.txt 2>&1 || { cat build/log.txt; exit 1; }
+
+.venv/ready:
+	@rm -rf .venv
+	@python=$$(scripts/find_python.sh); \
+	    echo "Making .venv with $$($$python --version)"; \
+	    $$python -m venv .venv
+	@$(call quietly,$(VENV_PYTHON) -m pip install --upgrade pip setuptools)
+	@touch $@
+
+# The editable install links each file (mypy cannot see through the import hook of the default mode), so that a new
+# or removed file means a new install.
+build/sources: FORCE
+	@mkdir -p build
+	@printf '%s\n' $(sort $(SOURCES)) >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+define install
+@echo "Installing showcaller$(EXTRAS)"
+@$(call quietly,$(VENV_PYTHON) -m pip install --no-build-isolation \
+    --config-settings editable_mode=strict --editable '.$(EXTRAS)')
+endef
+
+build/installed-run: EXTRAS = [embedded]
+build/installed-dev: EXTRAS = [embedded,lint,test]
+
+build/installed-core: .venv/ready build/sources $(PACKAGING)
+	$(install)
+	@touch $@
+
+build/installed-run: .venv/ready build/sources $(PACKAGING)
+	$(install)
+	@$(VENV_PYTHON) -c 'import xllamacpp' 2>/dev/null || scripts/system_packages.sh libgomp1
+	@touch $@
+
+build/installed-dev: .venv/ready build/sources $(PACKAGING)
+	$(install)
+	@$(VENV_PYTHON) -c 'import xllamacpp' 2>/dev/null || scripts/system_packages.sh libgomp1
+	@touch $@
+
+# build/lib goes first: setuptools would pack what an older build left there.
+build/wheel: build/installed-dev $(SOURCES) $(PACKAGING)
+	@rm -rf dist build/lib build/bdist.*
+	@echo "Building the wheel"
+	@$(call quietly,$(VENV_PYTHON) -P -m build --no-isolation)
+	@touch $@
+
+# Without pip and without bytecode: what is in there is Showcaller and what it needs, and can be weighed.
+build/smoke/ready: build/wheel
+	@rm -rf build/smoke
+	@$(VENV_PYTHON) -m venv --without-pip build/smoke
+	@$(call quietly,$(VENV_PYTHON) -m pip --python build/smoke/bin/python install --no-compile $(WHEEL))
+	@touch $@
+
+build/nginx/ready:
+	@scripts/unpack_nginx.sh build/nginx
+	@mkdir -p build/nginx
+	@touch $@
+
+.venv-peers/ready: build/wheel benchmarks/peers.txt
+	@echo "Installing the peers into .venv-peers"
+	@test -x .venv-peers/bin/pip || $$(scripts/find_python.sh) -m venv --clear .venv-peers
+	@$(call quietly,.venv-peers/bin/python -m pip install --upgrade pip)
+	@$(call quietly,.venv-peers/bin/python -m pip install --requirement benchmarks/peers.txt $(WHEEL))
+	@$(call quietly,.venv-peers/bin/python -m pip install --no-deps --force-reinstall $(WHEEL))
+	@touch $@

@@ -1,0 +1,146 @@
+"""A whole configuration: what `model` may name, and that each name means one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from attrs import evolve, field, frozen
+
+from showcaller.actors.canonical import FrozenDict
+from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.errors import UnknownModelError
+from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings, TargetConfig
+from showcaller.actors.validators import kind, nearest, refuse, shown
+
+T = TypeVar("T")
+
+
+def _as_backends(value: Sequence[BackendConfig]) -> tuple[BackendConfig, ...]:
+    return _all_of(BackendConfig, "backends", value)
+
+
+def _as_routes(value: Sequence[RouteConfig]) -> tuple[RouteConfig, ...]:
+    return _all_of(RouteConfig, "routes", value)
+
+
+def _all_of(cls: type[T], name: str, value: object) -> tuple[T, ...]:
+    fix = f"give a list of {cls.__name__}"
+    if not isinstance(value, (list, tuple)):
+        raise refuse("RuntimeConfig", name, value, fix)
+    for one in value:
+        if not isinstance(one, cls):
+            raise refuse("RuntimeConfig", name, one, fix)
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class RuntimeConfig:
+    """A whole configuration; its names are known to be unique and to exist.
+
+    Attributes:
+        runtime: what holds for the whole runtime.
+        backends: every backend; a list is accepted.
+        routes: every route; a list is accepted.
+        quota: what may be spent.
+        names: each name a request may give as `model`, with the route it stands for.
+
+    Raises:
+        ConfigurationError: a name is used twice or is not known; the text names it, its place and the fix.
+    """
+
+    runtime: RuntimeSettings = field(
+        factory=RuntimeSettings, validator=kind(RuntimeSettings, "use a RuntimeSettings")
+    )
+    backends: tuple[BackendConfig, ...] = field(default=(), converter=_as_backends)
+    routes: tuple[RouteConfig, ...] = field(default=(), converter=_as_routes)
+    quota: QuotaConfig = field(factory=QuotaConfig, validator=kind(QuotaConfig, "use a QuotaConfig"))
+    names: Mapping[str, RouteConfig] = field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "names", FrozenDict(self._names()))
+        if self.runtime.model is not None and self.names:
+            self.route_for(None)
+
+    def route_for(self, model: str | None) -> RouteConfig:
+        """The route that a request's `model` stands for.
+
+        A backend, or a model that backends declare, stands for a weighted route over those backends. None
+        stands for `runtime.model`, or for the only route, or without routes for the only backend.
+
+        Raises:
+            UnknownModelError: nothing has that name, or none was given and none is configured.
+        """
+        wanted = model if model is not None else self.runtime.model
+        if wanted is None:
+            only = self.routes or self.backends
+            if len(only) != 1:
+                known = f"; known: {', '.join(sorted(self.names)[:12])}" if self.names else ""
+                raise UnknownModelError(f"no model is named: pass model= or set runtime.model{known}")
+            wanted = only[0].name
+        route = self.names.get(wanted)
+        if route is None:
+            place = "model" if model is not None else "runtime.model"
+            problem = f"no route, backend or model has this name{nearest(wanted, self.names)}"
+            raise UnknownModelError(f"{place} = {shown(wanted)}: {problem}")
+        return route
+
+    def _names(self) -> dict[str, RouteConfig]:
+        named: dict[str, RouteConfig] = {}
+        what: dict[str, str] = {}
+
+        def claim(name: str, meaning: str, route: RouteConfig) -> None:
+            if name in named:
+                fix = f"it names {what[name]} and {meaning}; rename one of them"
+                raise refuse("RuntimeConfig", "names", name, fix)
+            named[name] = route
+            what[name] = meaning
+
+        weights = {backend.name: backend.weight for backend in self.backends}
+        for route in self.routes:
+            if "/" in route.name:
+                raise refuse("RuntimeConfig", "routes", route.name, 'a route\'s name has no "/"')
+            claim(route.name, f"the route {route.name}", self._with_weights(route, weights))
+        by_model: dict[str, list[BackendConfig]] = {}
+        for backend in self.backends:
+            claim(backend.name, f"the backend {backend.name}", _implied(backend.name, [backend]))
+            if backend.model is not None:
+                by_model.setdefault(backend.model, []).append(backend)
+                if backend.name == backend.entry:
+                    alias = f"{backend.name}/{backend.model}"
+                    claim(
+                        alias, f"the model of the backend {backend.name}", _implied(backend.name, [backend])
+                    )
+        for model, declaring in by_model.items():
+            if [backend.name for backend in declaring] != [model]:
+                names = ", ".join(backend.name for backend in declaring)
+                claim(model, f"the model {model} of {names}", _implied(model, declaring))
+        return named
+
+    def _with_weights(self, route: RouteConfig, weights: Mapping[str, float]) -> RouteConfig:
+        targets = []
+        for target in route.targets:
+            if target.backend not in weights:
+                raise refuse(
+                    "RuntimeConfig",
+                    f"routes.{route.name}.targets",
+                    target.backend,
+                    self._unknown(target.backend),
+                )
+            weight = weights[target.backend] if target.weight is None else target.weight
+            targets.append(TargetConfig(target.backend, weight))
+        return evolve(route, targets=tuple(targets))
+
+    def _unknown(self, name: str) -> str:
+        siblings = [backend.name for backend in self.backends if backend.entry == name]
+        if siblings:
+            return f"this entry declares models; name one of {', '.join(siblings)}"
+        return "no backend has this name" + nearest(name, [backend.name for backend in self.backends])
+
+
+def _implied(name: str, backends: list[BackendConfig]) -> RouteConfig:
+    return RouteConfig(
+        name=name,
+        routing_strategy=LoadBalanceStrategy.WEIGHTED,
+        targets=tuple(TargetConfig(backend.name, backend.weight) for backend in backends),
+    )

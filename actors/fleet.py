@@ -1,0 +1,150 @@
+"""The life of the backend slots: starting, restarting, draining and removing them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pykka
+
+from showcaller.actors.backend import Backend
+from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.kernel.child import Child, ChildState, RestartDue
+from showcaller.actors.kernel.message import Down, Recipient
+from showcaller.actors.kernel.restart import GiveUp, RestartIntensity
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.messages import AddBackend, DrainBackend, DrainDue
+from showcaller.actors.roster import Roster
+from showcaller.actors.slot import BackendSlot
+
+_log = logging.getLogger("showcaller.supervisor")
+
+
+class Fleet:
+    """Acts on the slots for the supervisor, which is the parent of their actors."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        roster: Roster,
+        supervisor: Recipient,
+        *,
+        intensity: RestartIntensity,
+        reader_timeout: float,
+    ) -> None:
+        self._system = system
+        self._roster = roster
+        self._supervisor = supervisor
+        self._intensity = intensity
+        self._reader_timeout = reader_timeout
+
+    def take_over(self) -> None:
+        """Start the slots that were never started, and adopt the others."""
+        for slot in self._roster.slots.values():
+            if slot.child is None:
+                self._start(slot)
+            else:
+                slot.child.adopt()
+
+    def _start(self, slot: BackendSlot) -> None:
+        def spawn(generation: int) -> pykka.ActorRef[Any] | None:
+            return self._system.spawn(
+                Backend,
+                slot,
+                clock=self._system.clock,
+                supervisor=self._supervisor,
+                reader_timeout=self._reader_timeout,
+                slot=slot.id,
+                parent=self._supervisor,
+                generation=generation,
+            )
+
+        slot.child = Child(self._system, slot.id, spawn, self._supervisor, self._intensity)
+        if slot.config.enabled:
+            slot.child.start()
+
+    def add(self, message: AddBackend) -> bool:
+        """Add a slot; False when its name means something else, which the sender is told."""
+        slot = message.slot
+        try:
+            self._roster.add(slot)
+        except ConfigurationError as error:
+            message.reply.set(error)
+            return False
+        self._start(slot)
+        message.reply.set(None)
+        return True
+
+    def on_down(self, down: Down) -> BackendSlot | None:
+        """A backend's actor has ended: set its restart going; the slot, when the Down was news."""
+        slot = self._find(down.slot)
+        if slot is None or slot.child is None or slot.child.generation != down.generation:
+            return None
+        decision = slot.child.on_down(down)
+        if isinstance(decision, GiveUp):
+            _log.error(
+                "backend %s crashed too often and is FAILED; it is tried again in %.0f s", slot.name, decision.delay
+            )
+        elif decision is not None:
+            _log.warning("backend %s is restarted in %.1f s", slot.name, decision.delay)
+        return slot
+
+    def on_restart_due(self, due: RestartDue) -> BackendSlot | None:
+        """The backoff of a slot has passed; the slot, when it was started."""
+        slot = self._find(due.slot)
+        if slot is None or slot.child is None or not slot.child.on_restart_due(due):
+            return None
+        return slot
+
+    def drain(self, message: DrainBackend, now: float) -> BackendSlot | None:
+        """Give a slot nothing new; None when there is no such slot, which the sender is told."""
+        slot = self._roster.slots.get(message.backend)
+        if slot is None:
+            known = ", ".join(self._roster.slots) or "none"
+            message.reply.set(
+                ConfigurationError(f"backends: there is no backend {message.backend!r}; known are: {known}")
+            )
+            return None
+        slot.draining = True
+        slot.drains.append(message)
+        self._system.clock.call_later(max(0.0, message.deadline - now), self._supervisor, DrainDue(slot))
+        return slot
+
+    def settle_drain(self, slot: BackendSlot) -> bool:
+        """When a draining slot is empty, say so to those who wait; True when it was removed."""
+        if not slot.draining or slot.in_flight:
+            return False
+        drains, slot.drains = slot.drains, []
+        removed = any(message.remove for message in drains)
+        if removed:
+            self.retire(slot)
+        for message in drains:
+            message.reply.set(slot.drain_cancelled)
+        return removed
+
+    def retire(self, slot: BackendSlot) -> None:
+        """Take a slot out for good."""
+        if slot.child is not None:
+            slot.child.stop()
+        slot.workers.close()
+        self._roster.remove(slot)
+
+    def stop(self) -> None:
+        """Stop every backend's actor; nobody who waits for a drain waits longer."""
+        for slot in self._roster.slots.values():
+            if slot.child is not None:
+                slot.child.stop()
+            slot.workers.close()
+            for message in slot.drains:
+                message.reply.set(slot.drain_cancelled)
+            slot.drains = []
+
+    @property
+    def stopped(self) -> bool:
+        """Have all of them ended?"""
+        return all(
+            slot.child is None or slot.child.state is ChildState.STOPPED for slot in self._roster.slots.values()
+        )
+
+    def _find(self, slot_id: str) -> BackendSlot | None:
+        return next((slot for slot in self._roster.slots.values() if slot.id == slot_id), None)

@@ -1,0 +1,99 @@
+"""The guardian: starts the tree's actors in order, restarts those that die, and stops them in reverse.
+
+An actor without which no request moves escalates when it crashes too often; an observer is only given up,
+and tried again later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from showcaller.actors.kernel.child import Child, ChildState, RestartDue
+from showcaller.actors.kernel.message import Down, Recipient
+from showcaller.actors.kernel.restart import GiveUp
+from showcaller.actors.messages import Escalated, Provoke, WindDown
+from showcaller.actors.tree_actor import TreeActor
+
+_log = logging.getLogger("showcaller.guardian")
+
+
+@frozen
+class Charge:
+    """One of the guardian's children.
+
+    Attributes:
+        child: its slot.
+        essential: does no request move without it?
+        winds_down: does it stop by WindDown, because it has children of its own?
+    """
+
+    child: Child
+    essential: bool
+    winds_down: bool = False
+
+
+class Guardian(TreeActor):
+    """The root of the tree; its own death is the runtime's."""
+
+    def __init__(self, charges: Sequence[Charge], runtime: Recipient) -> None:
+        super().__init__()
+        self._charges = {charge.child.slot: charge for charge in charges}
+        self._runtime = runtime
+        self._stopping: list[Charge] | None = None
+        self._last_in_hand: dict[str, Any] = {}
+
+    def on_start(self) -> None:
+        """Start the children in order."""
+        for charge in self._charges.values():
+            charge.child.start()
+
+    def on_down(self, down: Down) -> None:
+        """A child has ended: restart it, give it up, or go on stopping."""
+        charge = self._charges[down.slot]
+        decision = charge.child.on_down(down, keep=self._keep)
+        if self._stopping is not None:
+            self._stop_next()
+        elif isinstance(decision, GiveUp):
+            if charge.essential:
+                self._runtime.tell(Escalated(down.slot, charge.child.last_crash or ""))
+            else:
+                _log.error("%s crashed too often; it is tried again in %.0f s", down.slot, decision.delay)
+        elif decision is not None:
+            _log.warning("%s is restarted in %.1f s", down.slot, decision.delay)
+
+    def _keep(self, down: Down) -> list[Any]:
+        """What the next incarnation gets: everything that was queued, and what it died of once, not twice."""
+        in_hand, before = down.in_hand, self._last_in_hand.get(down.slot)
+        self._last_in_hand[down.slot] = in_hand
+        if in_hand is None or in_hand is before or isinstance(in_hand, Provoke):
+            return list(down.salvaged)
+        return [in_hand, *down.salvaged]
+
+    def on_restart_due(self, due: RestartDue) -> None:
+        """The backoff of a child has passed."""
+        if self._stopping is None:
+            self._charges[due.slot].child.on_restart_due(due)
+
+    def on_wind_down(self, _message: WindDown) -> None:
+        """Stop the children, the last one first, each when the one before has ended; then oneself."""
+        if self._stopping is None:
+            self._stopping = list(self._charges.values())
+            self._stop_next()
+
+    def _stop_next(self) -> None:
+        stopping = self._stopping or []
+        while stopping:
+            charge = stopping[-1]
+            child = charge.child
+            if child.state is ChildState.RUNNING:
+                child.stop(WindDown() if charge.winds_down else None)
+            if child.state is ChildState.STOPPING:
+                return
+            child.stop()
+            child.address.close()
+            stopping.pop()
+        self.stop()

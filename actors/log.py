@@ -1,0 +1,46 @@
+"""What the tree says in its logs: every event's logger, level and words, decided once.
+
+WARNING and above are for the operator, INFO tells the life of the tree, DEBUG the way of single requests.
+Secrets are taken out by the filter that runtime/logging.py puts on each of these loggers.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from attrs import frozen
+
+
+@frozen
+class LogEvent:
+    """One thing that may be said.
+
+    Attributes:
+        logger: the logger's full name.
+        level: one of logging's levels.
+        template: the words, with %-places for the arguments of `say`.
+    """
+
+    logger: str
+    level: int
+    template: str
+
+    def say(self, *args: object, error: BaseException | None = None) -> None:
+        """Log it; `error` adds its traceback."""
+        logging.getLogger(self.logger).log(self.level, self.template, *args, exc_info=error)
+
+
+RUNTIME_STARTED = LogEvent("showcaller.runtime", logging.INFO, "started with %d backends and %d routes")
+RUNTIME_STOPPED = LogEvent("showcaller.runtime", logging.INFO, "stopped; %d requests were still open")
+AUTO_CHOSE = LogEvent("showcaller.runtime", logging.INFO, "no configuration; AUTO chose %s: %s")
+CALLBACK_RAISED = LogEvent("showcaller.runtime", logging.ERROR, "the callback of request %s raised")
+
+BACKEND_RESTARTED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is restarted after: %s")
+BACKEND_FAILED = LogEvent("showcaller.supervisor", logging.ERROR, "%s died too often and is left FAILED: %s")
+BACKEND_RETIRED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is retired by its provider: %s")
+BREAKER_OPENED = LogEvent("showcaller.supervisor", logging.WARNING, "%s gets no requests for %.1f s: %s")
+BREAKER_CLOSED = LogEvent("showcaller.supervisor", logging.INFO, "%s gets requests again")
+ATTEMPT_FAILED = LogEvent("showcaller.supervisor", logging.DEBUG, "request %s, attempt %d at %s failed: %s")
+
+SEAT_ABANDONED = LogEvent("showcaller.seat", logging.WARNING, "a seat of %s hangs and is abandoned")
+TRANSPORT_RAISED = LogEvent("showcaller.seat", logging.ERROR, "the transport of %s raised")

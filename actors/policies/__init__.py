@@ -1,0 +1,1 @@
+"""Pure state machines: `now` and `rng` are arguments, decisions are return values."""

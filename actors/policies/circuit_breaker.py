@@ -1,0 +1,118 @@
+"""A circuit breaker: after too many failures nothing is sent for a while, then one probe decides.
+
+Each stay in a state has an epoch; a result that belongs to an earlier epoch changes nothing. Every
+attempt that was admitted is settled by exactly one of record_success, record_failure and release.
+"""
+
+from __future__ import annotations
+
+import random
+
+from attrs import frozen
+
+from showcaller.actors.enums import CircuitState
+
+
+@frozen(kw_only=True)
+class BreakerSettings:
+    """When a breaker opens, and for how long.
+
+    Attributes:
+        failures: consecutive failures that open it.
+        open_time: seconds it stays open the first time; doubled each time a probe fails.
+        max_open_time: the longest it stays open, in seconds.
+        jitter: the open time is multiplied by a random number of 1 to 1 + jitter.
+        probes: attempts admitted at a time when half-open.
+    """
+
+    failures: int = 5
+    open_time: float = 5.0
+    max_open_time: float = 300.0
+    jitter: float = 0.2
+    probes: int = 1
+
+
+class CircuitBreaker:
+    """The breaker of one backend slot."""
+
+    def __init__(self, settings: BreakerSettings, *, rng: random.Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._state = CircuitState.CLOSED
+        self._failures = 0
+        self._opened = 0
+        self._open_until = 0.0
+        self._probes = 0
+        self.epoch = 0
+
+    @property
+    def open_until(self) -> float | None:
+        """When it will let a probe through, in seconds of the caller's clock; None when it is not open."""
+        return self._open_until if self._state is CircuitState.OPEN else None
+
+    def state(self, now: float) -> CircuitState:
+        """The state at `now`; an open breaker whose time has passed is half-open."""
+        if self._state is CircuitState.OPEN and now >= self._open_until:
+            return CircuitState.HALF_OPEN
+        return self._state
+
+    def is_open(self, now: float) -> bool:
+        """Would an attempt be turned away now?"""
+        match self.state(now):
+            case CircuitState.CLOSED:
+                return False
+            case CircuitState.OPEN:
+                return True
+            case CircuitState.HALF_OPEN:
+                return self._state is CircuitState.HALF_OPEN and self._probes >= self._settings.probes
+
+    def admit(self, now: float) -> int:
+        """Admit an attempt; the epoch to hand back with its result.
+
+        Raises:
+            ValueError: the breaker is open.
+        """
+        if self.is_open(now):
+            raise ValueError("the circuit breaker is open; ask is_open first")
+        if self._state is CircuitState.OPEN:
+            self._enter(CircuitState.HALF_OPEN)
+        if self._state is CircuitState.HALF_OPEN:
+            self._probes += 1
+        return self.epoch
+
+    def record_success(self, epoch: int) -> None:
+        """An attempt of that epoch succeeded: a half-open breaker closes."""
+        if epoch != self.epoch:
+            return
+        self._failures = 0
+        if self._state is CircuitState.HALF_OPEN:
+            self._opened = 0
+            self._enter(CircuitState.CLOSED)
+
+    def record_failure(self, epoch: int, now: float) -> None:
+        """An attempt of that epoch failed: enough of them in a row, or one probe, open the breaker."""
+        if epoch != self.epoch:
+            return
+        self._failures += 1
+        if self._state is CircuitState.HALF_OPEN or self._failures >= self._settings.failures:
+            settings = self._settings
+            seconds = min(settings.max_open_time, settings.open_time * 2.0**self._opened)
+            self._opened += 1
+            self._open_until = now + seconds * (1 + settings.jitter * self._rng.random())
+            self._enter(CircuitState.OPEN)
+
+    def release(self, epoch: int) -> None:
+        """An attempt of that epoch ended without saying anything about the backend's health."""
+        if epoch == self.epoch and self._state is CircuitState.HALF_OPEN:
+            self._probes -= 1
+
+    def suspect(self) -> None:
+        """Nothing is known any more: let one probe decide."""
+        self._open_until = 0.0
+        self._enter(CircuitState.OPEN)
+
+    def _enter(self, state: CircuitState) -> None:
+        self._state = state
+        self._failures = 0
+        self._probes = 0
+        self.epoch += 1

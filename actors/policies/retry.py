@@ -1,0 +1,82 @@
+"""What follows a failed attempt: another attempt, when, and where; or the end.
+
+One number of retries holds for the whole request, one deadline holds for all of them.
+"""
+
+from __future__ import annotations
+
+import random
+
+from attrs import frozen
+
+from showcaller.actors.errors import BackendError, ShowcallerError
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How failed attempts are repeated.
+
+    Attributes:
+        num_retries: attempts after the first, for the whole request.
+        min_delay, max_delay: bounds of the backoff in seconds; a delay is drawn between 0 and the backoff
+            (full jitter, as in the AWS Architecture Blog's "Exponential Backoff And Jitter").
+    """
+
+    num_retries: int = 2
+    min_delay: float = 0.5
+    max_delay: float = 8.0
+
+
+@frozen
+class Retry:
+    """Try again after `delay` seconds; `elsewhere` when another backend is to be tried."""
+
+    delay: float
+    elsewhere: bool
+
+
+@frozen
+class Stop:
+    """Do not try again; `reason` says why."""
+
+    reason: str
+
+
+def decide(
+    policy: RetryPolicy,
+    error: ShowcallerError,
+    *,
+    failures: int,
+    idempotent: bool,
+    here: bool,
+    others: bool,
+    remaining: float,
+    rng: random.Random,
+) -> Retry | Stop:
+    """What to do after a failure.
+
+    Args:
+        policy: the rules.
+        error: what the attempt failed of.
+        failures: failed attempts of the request so far, this one included.
+        idempotent: may it be sent again when it may have been executed?
+        here: may the request be tried at the same backend once more?
+        others: is there a backend that was not tried yet and could be now?
+        remaining: seconds until the request's deadline.
+        rng: draws the jitter.
+    """
+    if not isinstance(error, BackendError) or not (error.retry_here or error.retry_elsewhere):
+        return Stop("the error is not one that another attempt could cure")
+    if error.maybe_executed and not idempotent:
+        return Stop("it may have been executed already, and the request is not idempotent")
+    if failures > policy.num_retries:
+        return Stop(f"num_retries = {policy.num_retries} is used up")
+    if others and error.retry_elsewhere:
+        return Retry(0.0, elsewhere=True)
+    if not (here and error.retry_here):
+        return Stop("no backend is left that could be tried")
+    backoff = min(policy.max_delay, policy.min_delay * 2.0 ** (failures - 1))
+    delay = rng.random() * backoff if error.retry_after is None else error.retry_after
+    if delay >= remaining:
+        return Stop("the deadline would pass before it may be tried again")
+    return Retry(delay, elsewhere=False)

@@ -1,0 +1,66 @@
+"""The error that a flight ends with: the one that says most, with every attempt's own reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from showcaller.actors.errors import (
+    AllBackendsFailedError,
+    BudgetExceededError,
+    ShowcallerError,
+    StreamInterruptedError,
+)
+from showcaller.actors.flight import Flight
+from showcaller.actors.slot import BackendSlot
+
+
+def final_error(flight: Flight) -> ShowcallerError:
+    """After the last attempt: its own error when it was the only one, or when no other could have cured it."""
+    errors = flight.errors
+    last = errors[-1]
+    if len(errors) == 1 or not (last.retry_here or last.retry_elsewhere):
+        return last
+    reasons = "; ".join(f"{number}. {error.message}" for number, error in enumerate(errors, 1))
+    waits = [error.retry_after for error in errors if error.retry_after is not None]
+    return AllBackendsFailedError(
+        f"all {len(errors)} attempts of request {flight.id} failed: {reasons}",
+        attempts=errors,
+        retry_after=min(waits, default=None),
+        maybe_executed=any(error.maybe_executed for error in errors),
+    )
+
+
+def interrupted(flight: Flight, cause: ShowcallerError) -> StreamInterruptedError:
+    """A stream that broke after its first chunk."""
+    return StreamInterruptedError(
+        f"the stream of request {flight.id} broke after it had begun: {cause.message}; `.partial` holds the text so far",
+        partial="" if flight.stream is None else flight.stream.text,
+        backend=cause.backend,
+        maybe_executed=True,
+    )
+
+
+def nothing_in_service(flight: Flight, slots: Sequence[BackendSlot]) -> AllBackendsFailedError:
+    """No backend of the lane takes anything."""
+    reasons = "; ".join(f"{slot.name}: {slot.out_of_service}" for slot in slots) or "it has none"
+    return AllBackendsFailedError(
+        f"no backend of {flight.lane!r} is in service: {reasons}; add one, or see runtime.status()",
+        attempts=flight.errors,
+    )
+
+
+def too_late(flight: Flight, wait: float, limit: str | None) -> ShowcallerError:
+    """Nothing may be sent before the deadline: because of a limit of the caller's own, or of the backends."""
+    if limit is not None:
+        return BudgetExceededError(
+            f"the quota {limit} is used up for {wait:.0f} s more, which is past the deadline of request {flight.id}; "
+            "raise the quota or the timeout",
+            retry_after=wait,
+        )
+    return AllBackendsFailedError(
+        f"every backend of {flight.lane!r} is cooling down for {wait:.0f} s more, which is past the deadline of "
+        f"request {flight.id}; try again then, raise the timeout, or add a backend"
+        + "".join(f"; {error.message}" for error in flight.errors[-1:]),
+        attempts=flight.errors,
+        retry_after=wait,
+    )

@@ -1,0 +1,203 @@
+"""A seat carries out one attempt: it pulls the transport's events, and completes the flight itself.
+
+Stepped by a thread, or in virtual time by a simulation. The client has its answer before any actor hears
+of it; the supervisor hears of every attempt exactly once, when the seat is free again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from showcaller.actors.enums import Source
+from showcaller.actors.errors import (
+    BackendCrashedError,
+    MalformedResponseError,
+    RequestCancelledError,
+    ShowcallerError,
+)
+from showcaller.actors.flight import AttemptRecord
+from showcaller.actors.kernel.clock import Clock
+from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.messages import AttemptFinished
+from showcaller.actors.models import BackendResponse, StreamChunk
+from showcaller.actors.ticket import Ticket
+from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent, Transport, TransportEvent
+
+_log = logging.getLogger("showcaller.seat")
+
+STALL_POLL = 0.05
+"""Seconds after which a seat whose reader is slow looks at the clock again."""
+
+
+class Seat:
+    """A job for the workers: one attempt at one backend.
+
+    Args:
+        record, attempt: what to carry out.
+        transport: how.
+        clock: for latencies.
+        supervisor: who is told of the end.
+        reader_timeout: seconds that a reader may leave the stream full before it is cancelled.
+    """
+
+    def __init__(
+        self,
+        record: AttemptRecord,
+        attempt: Attempt,
+        transport: Transport,
+        *,
+        clock: Clock,
+        supervisor: Recipient,
+        reader_timeout: float,
+    ) -> None:
+        self.record = record
+        self._attempt = attempt
+        self._transport = transport
+        self._clock = clock
+        self._supervisor = supervisor
+        self._reader_timeout = reader_timeout
+        self._events: Iterator[TransportEvent] | None = None
+        self._began = 0.0
+        self._sent = False
+        self._first_chunk: float | None = None
+        self._held: StreamChunk | None = None
+        self._held_since = 0.0
+
+    def step(self) -> float | None:
+        """Go on until the end (None), or until a pause of so many seconds is due."""
+        try:
+            return self._advance()
+        except ShowcallerError as error:
+            self._end(error)
+        except Exception as error:
+            _log.exception("the transport of %s raised", self._attempt.backend)
+            self._end(
+                BackendCrashedError(
+                    f"{self._attempt.backend}: its transport raised {type(error).__name__}; this is a bug in the "
+                    "transport, the log has the place",
+                    backend=self._attempt.backend,
+                    maybe_executed=self._sent,
+                )
+            )
+        return None
+
+    def wait(self, seconds: float) -> None:
+        """Spend a pause on a thread; ends early when there is room again or the attempt is cancelled."""
+        stream = self.record.flight.stream
+        if self._held is not None and stream is not None:
+            stream.wait_room(seconds)
+        else:
+            self._attempt.cancel.wait(seconds)
+
+    def _advance(self) -> float | None:
+        if self._events is None:
+            self._began = self._clock.now()
+            if not self.record.flight.claim(self.record):
+                self._report(None, begun=False)
+                return None
+            self._events = self._transport.attempt(self._attempt)
+        if self._held is not None and not self._hand_over(self._held):
+            return STALL_POLL
+        for event in self._events:
+            match event:
+                case Sent():
+                    self._sent = True
+                case Chunk():
+                    if not self._begin_stream():
+                        self._end(self._cancelled())
+                        return None
+                    if not self._hand_over(StreamChunk(event.text, event.delta)):
+                        return STALL_POLL
+                case Pause():
+                    return event.seconds
+                case Done():
+                    self._answer(event)
+                    return None
+                case Failed():
+                    self._end(event.error)
+                    return None
+        self._end(
+            MalformedResponseError(
+                f"{self._attempt.backend}: its transport ended without an outcome; this is a bug in the transport",
+                backend=self._attempt.backend,
+                maybe_executed=self._sent,
+            )
+        )
+        return None
+
+    def _begin_stream(self) -> bool:
+        if self._first_chunk is not None:
+            return True
+        self._first_chunk = self._clock.now() - self._began
+        return self.record.flight.commit(self.record)
+
+    def _hand_over(self, chunk: StreamChunk) -> bool:
+        stream = self.record.flight.stream
+        if stream is None or stream.offer(chunk):
+            self._held = None
+            return True
+        now = self._clock.now()
+        if self._held is None:
+            self._held, self._held_since = chunk, now
+        elif now - self._held_since >= self._reader_timeout:
+            raise RequestCancelledError(
+                f"the stream of request {self.record.flight.id} was not read for {self._reader_timeout:g} s; "
+                "read faster, leave the `with` block early, or raise reader_timeout"
+            )
+        return False
+
+    def _answer(self, done: Done) -> None:
+        message = done.message
+        content = message.get("content")
+        flight, number = self.record.flight, self.record.number
+
+        def make(ticket: Ticket, source: Source) -> BackendResponse:
+            return BackendResponse(
+                content=content if isinstance(content, str) else "",
+                message=message,
+                finish_reason=done.finish_reason,
+                usage=done.usage,
+                backend=self._attempt.backend,
+                model=done.model,
+                route=flight.lane,
+                source=source,
+                attempts=number,
+                latency=self._clock.now() - ticket.created,
+                request_id=ticket.request_id,
+                raw=done.raw,
+            )
+
+        if flight.stream is not None and self._first_chunk is None and not self._begin_stream():
+            self._end(self._cancelled())
+            return
+        flight.answer(self.record, make)
+        self._report(None, begun=True, done=done)
+
+    def _end(self, error: ShowcallerError) -> None:
+        if isinstance(error, RequestCancelledError) and not self._attempt.cancel.cancelled:
+            self.record.flight.fail(error)
+        self._report(error, begun=True)
+
+    def _cancelled(self) -> RequestCancelledError:
+        return RequestCancelledError(f"attempt {self.record.number} of {self.record.flight.id} is not wanted any more")
+
+    def _report(self, error: ShowcallerError | None, *, begun: bool, done: Done | None = None) -> None:
+        events, self._events = self._events, None
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+        now = self._clock.now()
+        content = None if done is None else done.message.get("content")
+        self._supervisor.tell(
+            AttemptFinished(
+                record=self.record,
+                error=error,
+                begun=begun,
+                usage=None if done is None else done.usage,
+                content=content if isinstance(content, str) else "",
+                latency=now - self._began,
+                first_token=self._first_chunk,
+                ended=now,
+            )
+        )

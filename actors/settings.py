@@ -1,0 +1,316 @@
+"""What a configuration says, as frozen and validated values. Reading files is runtime/config.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Attribute, Factory, field, frozen
+
+from showcaller.actors.canonical import FrozenDict, find_unjsonable, freeze
+from showcaller.actors.endpoints import (
+    as_headers,
+    check_backend_name,
+    check_base_url,
+    check_entry_name,
+    is_header_name,
+)
+from showcaller.actors.enums import BackendType, LoadBalanceStrategy
+from showcaller.actors.redaction import redact
+from showcaller.actors.secrets import Secret, as_secret
+from showcaller.actors.validators import (
+    boolean,
+    is_number,
+    member,
+    number,
+    refuse,
+    text,
+    whole,
+)
+
+HTTP_TYPES = frozenset({BackendType.OPENAI_COMPATIBLE, BackendType.GITHUB_MODELS, BackendType.ANTHROPIC})
+CLI_TYPES = frozenset({BackendType.COPILOT_CLI, BackendType.GH_COPILOT})
+
+_SECONDS = "use seconds greater than 0"
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """The timeouts of one attempt, in seconds.
+
+    Attributes:
+        connect: until the connection stands.
+        first_token: from sending until the first byte of the answer.
+        idle: between two reads of a stream.
+        total: for the whole attempt.
+    """
+
+    connect: float = field(default=5.0, validator=number(_SECONDS, above=0))
+    first_token: float = field(default=30.0, validator=number(_SECONDS, above=0))
+    idle: float = field(default=15.0, validator=number(_SECONDS, above=0))
+    total: float = field(default=60.0, validator=number(_SECONDS, above=0))
+
+    @classmethod
+    def of_total(cls, total: float) -> Timeouts:
+        """Timeouts for a total alone: only the connection keeps a limit of its own.
+
+        Raises:
+            ConfigurationError: `total` is not a finite number greater than 0.
+        """
+        if not is_number(total) or total <= 0:
+            raise refuse("Timeouts", "total", total, _SECONDS)
+        return cls(connect=min(5.0, total), first_token=total, idle=total, total=total)
+
+    @classmethod
+    def for_type(cls, backend_type: BackendType) -> Timeouts:
+        """The timeouts of a backend that sets none."""
+        return _TIMEOUTS.get(backend_type, _HTTP_TIMEOUTS)
+
+
+_HTTP_TIMEOUTS = Timeouts()
+_TIMEOUTS = {
+    BackendType.COPILOT_CLI: Timeouts.of_total(180.0),
+    BackendType.GH_COPILOT: Timeouts.of_total(30.0),
+    BackendType.EMBEDDED: Timeouts.of_total(60.0),
+}
+
+
+def _as_timeouts(value: Timeouts | float) -> Timeouts:
+    if isinstance(value, Timeouts):
+        return value
+    if not is_number(value) or value <= 0:
+        raise refuse("BackendConfig", "timeout", value, "use seconds greater than 0, or Timeouts(...)")
+    return Timeouts.of_total(value)
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What the provider allows: requests and tokens a minute; None is no limit."""
+
+    rpm: int | None = field(
+        default=None, validator=whole("use requests a minute, 1 or more", least=1, none=True)
+    )
+    tpm: int | None = field(
+        default=None, validator=whole("use tokens a minute, 1 or more", least=1, none=True)
+    )
+
+
+def _as_backend_type(value: BackendType | str) -> BackendType:
+    return member(BackendType, value, "BackendConfig", "backend_type")
+
+
+def _check_driven(owner: object, attribute: Attribute[Any], value: BackendType) -> None:
+    if value is BackendType.AUTO:
+        raise refuse(owner, attribute.name, value.value, "AUTO is a choice among backends; name one type")
+
+
+def _as_secret(value: Secret | str | None) -> Secret | None:
+    return None if value is None else as_secret("BackendConfig", "api_key", value)
+
+
+def _as_options(value: Mapping[str, Any]) -> FrozenDict:
+    if type(value) is FrozenDict:
+        return value
+    fix = "use a mapping of option names to JSON values"
+    if not isinstance(value, Mapping):
+        raise refuse("BackendConfig", "options", value, fix)
+    found = find_unjsonable(value)
+    if found is not None:
+        raise refuse("BackendConfig", f"options.{found[0]}", found[1], fix)
+    options: FrozenDict = freeze(value)
+    return options
+
+
+def _check_endpoint(backend: BackendConfig, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        check_base_url(backend, attribute, value)
+    elif backend.backend_type in HTTP_TYPES:
+        raise refuse(backend, "base_url", None, 'give the endpoint, such as "https://api.openai.com/v1"')
+
+
+def _check_model(backend: BackendConfig, attribute: Attribute[Any], value: Any) -> None:
+    if value is None:
+        if backend.backend_type in HTTP_TYPES:
+            raise refuse(backend, "model", None, "name the model that this backend serves")
+        return
+    if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
+        raise refuse(backend, "model", value, "use the model's name as the endpoint knows it, without spaces")
+
+
+def _seats(backend: BackendConfig) -> int:
+    if backend.backend_type in CLI_TYPES:
+        return 1
+    return 2 if backend.backend_type is BackendType.EMBEDDED else 64
+
+
+@frozen(kw_only=True)
+class BackendConfig:
+    """One endpoint, one credential and one model.
+
+    Attributes:
+        name: unique; `entry`, or `entry/model` where an entry declares several models.
+        backend_type: how it is reached; its value or name is accepted too.
+        enabled: a disabled backend is known and gets no requests.
+        weight: its share among the targets of a weighted route that give none.
+        timeout: of one attempt; a number of seconds is a total. The default depends on the type.
+        max_retries: attempts after the first that one request may make at this backend.
+        rate_limit_rpm: requests a minute, or None.
+        rate_limit_tpm: tokens a minute, or None.
+        model: the model as the endpoint knows it.
+        base_url: of an HTTP endpoint, up to and without /chat/completions.
+        api_key: the credential, or None for an endpoint without one.
+        auth_header: the header that carries the credential.
+        auth_scheme: the word before the credential; empty for none.
+        headers: further headers; the value of one named like a credential becomes a Secret.
+        max_parallel_requests: attempts in flight at once.
+        idempotent: may a request that may have been executed be sent again? False for a CLI.
+        options: the transport's own options, such as n_ctx of an embedded model.
+        entry: the configuration entry it came from; backends of one entry share connections, limits and
+            what is true of the endpoint.
+
+    Raises:
+        ConfigurationError: a field is wrong; the text names it, the value and the fix.
+    """
+
+    name: str = field(validator=check_backend_name)
+    backend_type: BackendType = field(converter=_as_backend_type, validator=_check_driven)
+    enabled: bool = field(default=True, validator=boolean())
+    weight: float = field(default=1.0, validator=number("use a number greater than 0", above=0))
+    timeout: Timeouts = field(
+        default=Factory(lambda self: Timeouts.for_type(self.backend_type), takes_self=True),
+        converter=_as_timeouts,
+    )
+    max_retries: int = field(default=2, validator=whole("use a whole number, 0 or more", least=0))
+    rate_limit_rpm: int | None = field(
+        default=None, validator=whole("use requests a minute, 1 or more, or leave it out", least=1, none=True)
+    )
+    rate_limit_tpm: int | None = field(
+        default=None, validator=whole("use tokens a minute, 1 or more, or leave it out", least=1, none=True)
+    )
+    model: str | None = field(default=None, validator=_check_model)
+    base_url: str | None = field(
+        default=None,
+        validator=_check_endpoint,
+        repr=lambda url: repr(redact(url)) if isinstance(url, str) else repr(url),
+    )
+    api_key: Secret | None = field(default=None, converter=_as_secret)
+    auth_header: str = field(default="Authorization")
+    auth_scheme: str = field(
+        default="Bearer", validator=text('use a word such as "Bearer", or "" for none', empty=True)
+    )
+    headers: Mapping[str, str | Secret] = field(factory=FrozenDict, converter=as_headers)
+    max_parallel_requests: int = field(
+        default=Factory(_seats, takes_self=True), validator=whole("use a whole number, 1 or more", least=1)
+    )
+    idempotent: bool = field(
+        default=Factory(lambda self: self.backend_type not in CLI_TYPES, takes_self=True), validator=boolean()
+    )
+    options: Mapping[str, Any] = field(factory=FrozenDict, converter=_as_options)
+    entry: str = field(
+        default=Factory(lambda self: str(self.name).partition("/")[0], takes_self=True),
+        validator=check_entry_name,
+    )
+
+    @auth_header.validator
+    def _check_auth_header(self, attribute: Attribute[Any], value: Any) -> None:
+        if not is_header_name(value):
+            raise refuse(self, "auth_header", value, 'use a header name such as "Authorization" or "api-key"')
+
+    @property
+    def limits(self) -> Limits:
+        """The two rate limits together."""
+        return Limits(rpm=self.rate_limit_rpm, tpm=self.rate_limit_tpm)
+
+
+@frozen
+class TargetConfig:
+    """A backend on a route; without a weight it has the backend's own."""
+
+    backend: str = field(validator=check_backend_name)
+    weight: float | None = field(
+        default=None, validator=number("use a number greater than 0", above=0, none=True)
+    )
+
+
+def _as_target(value: TargetConfig | BackendConfig | str) -> TargetConfig:
+    if isinstance(value, TargetConfig):
+        return value
+    return TargetConfig(value.name if isinstance(value, BackendConfig) else value)
+
+
+def _as_targets(value: Any) -> tuple[TargetConfig, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise refuse(
+            "RouteConfig", "targets", value, 'list at least one backend, such as [{ backend = "local" }]'
+        )
+    targets = tuple(_as_target(one) for one in value)
+    names = [target.backend for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise refuse(
+                "RouteConfig", "targets", name, "list each backend once; a greater weight gives it more"
+            )
+    return targets
+
+
+def _as_strategy(value: LoadBalanceStrategy | str) -> LoadBalanceStrategy:
+    return member(LoadBalanceStrategy, value, "RouteConfig", "routing_strategy")
+
+
+@frozen(kw_only=True)
+class RouteConfig:
+    """A name that stands for several backends and how one of them is chosen.
+
+    Attributes:
+        name: what callers give as `model`.
+        routing_strategy: a LoadBalanceStrategy or its value.
+        targets: the backends; their names are accepted too.
+        allowed_fails: failures in a row after which a backend is left alone for a while.
+        cooldown_time: seconds for which it is left alone.
+    """
+
+    name: str = field(validator=check_backend_name)
+    routing_strategy: LoadBalanceStrategy = field(
+        default=LoadBalanceStrategy.ROUND_ROBIN, converter=_as_strategy
+    )
+    targets: tuple[TargetConfig, ...] = field(converter=_as_targets)
+    allowed_fails: int = field(default=5, validator=whole("use a whole number, 1 or more", least=1))
+    cooldown_time: float = field(default=5.0, validator=number(_SECONDS, above=0))
+
+
+_A_QUOTA = "use a whole number of requests, 1 or more, or leave it out for no limit"
+
+
+@frozen(kw_only=True)
+class QuotaConfig:
+    """What this process may spend; None is no limit."""
+
+    requests_per_hour: int | None = field(default=None, validator=whole(_A_QUOTA, least=1, none=True))
+    requests_per_day: int | None = field(default=None, validator=whole(_A_QUOTA, least=1, none=True))
+
+
+@frozen(kw_only=True)
+class RuntimeSettings:
+    """What holds for the whole runtime.
+
+    Attributes:
+        model: the route, backend or model of a request that names none.
+        timeout: seconds; the whole deadline of a request that gives none.
+        num_retries: attempts after the first, for the whole request and not for each hop.
+        max_open_requests: requests open at once; more are refused at the door.
+        max_open_bytes: bytes of open requests; more are refused at the door.
+        stop_timeout: seconds that a stop waits for what is open.
+        reader_timeout: seconds after which a stream whose reader stalls is cancelled.
+    """
+
+    model: str | None = field(
+        default=None, validator=text("name a route, a backend or a model, or leave it out", none=True)
+    )
+    timeout: float = field(default=120.0, validator=number(_SECONDS, above=0))
+    num_retries: int = field(default=2, validator=whole("use a whole number, 0 or more", least=0))
+    max_open_requests: int = field(default=10_000, validator=whole("use a whole number, 1 or more", least=1))
+    max_open_bytes: int = field(
+        default=256 * 2**20, validator=whole("use a whole number of bytes, 1 or more", least=1)
+    )
+    stop_timeout: float = field(default=5.0, validator=number("use seconds, 0 or more", least=0))
+    reader_timeout: float = field(default=60.0, validator=number(_SECONDS, above=0))

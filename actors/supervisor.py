@@ -1,0 +1,223 @@
+"""The supervisor: routes each flight, and decides the life of the backends' actors.
+
+A thin actor over Traffic and Fleet. What must not be forgotten lives in the roster and in the flights, from
+which its next incarnation is rebuilt.
+"""
+
+from __future__ import annotations
+
+from showcaller.actors.errors import BackendDrainedError, BackendTimeoutError
+from showcaller.actors.fleet import Fleet
+from showcaller.actors.kernel.child import RestartDue
+from showcaller.actors.kernel.clock import Timer
+from showcaller.actors.kernel.message import Down, Recipient
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.messages import (
+    AddBackend,
+    AttemptFinished,
+    DrainBackend,
+    DrainDue,
+    Execute,
+    Flush,
+    Granted,
+    HealthChanged,
+    Promoted,
+    Refused,
+    RetryDue,
+    Route,
+    Sweep,
+    Wake,
+    WindDown,
+    Withdrawn,
+)
+from showcaller.actors.outbox import DELAY
+from showcaller.actors.roster import Roster
+from showcaller.actors.slot import BackendSlot
+from showcaller.actors.traffic import Traffic
+from showcaller.actors.tree_actor import TreeActor
+
+SWEEP_SECONDS = 1.0
+"""How often overdue attempts are looked for, while there are any at all."""
+GRACE = 2.0
+"""Seconds past its deadline after which a seat that is not back is taken to hang."""
+
+
+class Supervisor(TreeActor):
+    """One incarnation of the supervisor; `me` is the address of its slot."""
+
+    def __init__(
+        self, system: ActorSystem, roster: Roster, traffic: Traffic, fleet: Fleet, me: Recipient
+    ) -> None:
+        super().__init__()
+        self._clock = system.clock
+        self._roster = roster
+        self._traffic = traffic
+        self._fleet = fleet
+        self._me = me
+        self._wake: Timer | None = None
+        self._sweeping = False
+        self._flushing = False
+        self._stopping = False
+
+    def on_start(self) -> None:
+        """Take over what the roster holds."""
+        self._fleet.take_over()
+        self._traffic.take_over()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """After every change: let go what can, and see to the timers."""
+        if self._stopping:
+            return
+        delay = self._traffic.pump()
+        if delay is not None:
+            self._wake_in(delay)
+        outbox = self._roster.outbox
+        if outbox.is_full:
+            outbox.flush()
+        elif len(outbox) and not self._flushing:
+            self._flushing = True
+            self._clock.call_later(DELAY, self._me, Flush())
+        if not self._sweeping and not self._traffic.is_idle:
+            self._sweeping = True
+            self._clock.call_later(SWEEP_SECONDS, self._me, Sweep())
+
+    def _wake_in(self, delay: float) -> None:
+        at = self._clock.now() + delay
+        if self._wake is not None:
+            if self._wake.at <= at:
+                return
+            self._wake.cancel()
+        self._wake = self._clock.call_later(delay, self._me, Wake())
+
+    # --- the way of a request ---
+
+    def on_route(self, message: Route) -> None:
+        """A flight comes in."""
+        self._traffic.admit(message.flight)
+        self._go_on()
+
+    def on_granted(self, message: Granted) -> None:
+        """A reservation was made."""
+        self._traffic.granted(message.attempt)
+        self._go_on()
+
+    def on_refused(self, message: Refused) -> None:
+        """A reservation was refused."""
+        self._traffic.refused(message)
+        self._go_on()
+
+    def on_attempt_finished(self, message: AttemptFinished) -> None:
+        """An attempt has ended and its seat is free."""
+        slot = self._traffic.finished(message)
+        if slot is not None:
+            self._settle_drain(slot)
+        self._go_on()
+
+    def on_retry_due(self, message: RetryDue) -> None:
+        """The backoff of a flight has passed."""
+        if not message.flight.live:
+            self._traffic.queue(message.flight)
+            self._go_on()
+
+    def on_withdrawn(self, _message: Withdrawn) -> None:
+        """Nobody waits for a flight any more: its place in the queue may be another's."""
+        self._go_on()
+
+    def on_promoted(self, _message: Promoted) -> None:
+        """A waiting flight is more urgent than it was."""
+        self._traffic.resort()
+        self._go_on()
+
+    # --- the backends ---
+
+    def on_down(self, down: Down) -> None:
+        """A backend's actor has ended."""
+        slot = self._fleet.on_down(down)
+        if self._stopping:
+            self._stop_when_alone()
+            return
+        if slot is not None:
+            in_hand = down.in_hand.record if isinstance(down.in_hand, Execute) else None
+            for record in list(slot.in_flight.values()):
+                if record.generation == down.generation:
+                    self._traffic.orphaned(slot, record, in_hand=record is in_hand)
+        self._go_on()
+
+    def on_restart_due(self, due: RestartDue) -> None:
+        """The backoff of a backend's actor has passed."""
+        if not self._stopping:
+            self._fleet.on_restart_due(due)
+            self._go_on()
+
+    def on_health_changed(self, message: HealthChanged) -> None:
+        """The health monitor has judged anew."""
+        slot = self._roster.slots.get(message.backend)
+        if slot is not None:
+            slot.health = message.state
+
+    def on_add_backend(self, message: AddBackend) -> None:
+        """A slot joins."""
+        if self._fleet.add(message):
+            self._traffic.requeue_all()
+            self._go_on()
+
+    def on_drain_backend(self, message: DrainBackend) -> None:
+        """A slot shall get nothing new."""
+        slot = self._fleet.drain(message, self._clock.now())
+        if slot is not None:
+            self._traffic.requeue_all()
+            self._settle_drain(slot)
+            self._go_on()
+
+    def on_drain_due(self, message: DrainDue) -> None:
+        """A drain has lasted long enough: what is still in flight is cancelled."""
+        slot = message.slot
+        if slot.drains:
+            for record in list(slot.in_flight.values()):
+                slot.drain_cancelled += 1
+                self._traffic.given_up(slot, record, BackendDrainedError.of(slot.name))
+            self._settle_drain(slot)
+            self._go_on()
+
+    def _settle_drain(self, slot: BackendSlot) -> None:
+        if self._fleet.settle_drain(slot):
+            self._traffic.requeue_all()
+
+    # --- timers ---
+
+    def on_wake(self, _message: Wake) -> None:
+        """A backend may be eligible again."""
+        self._wake = None
+        self._go_on()
+
+    def on_flush(self, _message: Flush) -> None:
+        """Send what was collected."""
+        self._flushing = False
+        self._roster.outbox.flush()
+
+    def on_sweep(self, _message: Sweep) -> None:
+        """Give up the attempts whose seats hang."""
+        self._sweeping = False
+        for slot, record in self._traffic.sweep(self._clock.now(), GRACE):
+            error = BackendTimeoutError(
+                f"{slot.name}: attempt {record.number} did not come back {GRACE:g} s after its deadline; "
+                "its seat is abandoned",
+                backend=slot.name,
+                maybe_executed=True,
+            )
+            self._traffic.given_up(slot, record, error)
+        self._go_on()
+
+    # --- the end ---
+
+    def on_wind_down(self, _message: WindDown) -> None:
+        """Stop the backends, then oneself."""
+        self._stopping = True
+        self._roster.outbox.flush()
+        self._fleet.stop()
+        self._stop_when_alone()
+
+    def _stop_when_alone(self) -> None:
+        if self._fleet.stopped:
+            self.stop()

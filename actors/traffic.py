@@ -1,0 +1,327 @@
+"""The traffic of attempts: from the queue to a reservation, to a backend, and back with what follows.
+
+The supervisor's state object. Every attempt that is reserved is held by its slot until it ends in exactly
+one of `taken_back`, `finished` and `given_up`; each of them settles its reservation and its breaker.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from pykka import ActorDeadError
+
+from showcaller.actors.account import observation_of, settlement_of
+from showcaller.actors.errors import (
+    BackendCrashedError,
+    BackendRetiredError,
+    RateLimitError,
+    ShowcallerError,
+)
+from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.messages import AttemptFinished, Execute, Refused, Reserve, RetryDue, Settlement
+from showcaller.actors.policies.retry import Retry, RetryPolicy, decide
+from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, too_late
+from showcaller.actors.roster import Roster
+from showcaller.actors.routing import RoutingTable
+from showcaller.actors.slot import BackendSlot
+from showcaller.actors.transport import Attempt
+
+_log = logging.getLogger("showcaller.supervisor")
+
+MAX_CRASHES = 2
+"""That many deaths of a backend under one request are enough: the request may be the cause."""
+ANSWER_TOKENS = 1024
+"""What an answer is reserved at when the request sets no max_tokens."""
+RESERVE_SECONDS = 5.0
+"""An attempt that was neither granted nor refused after that time is taken back."""
+
+
+class Traffic:
+    """See the module's text.
+
+    Args:
+        system: clock and randomness.
+        roster: slots, open flights and outbox.
+        supervisor: who is told when a backoff has passed.
+        quota: who grants reservations.
+        retries: how failed attempts are repeated.
+    """
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        roster: Roster,
+        *,
+        supervisor: Recipient,
+        quota: Recipient,
+        retries: RetryPolicy,
+    ) -> None:
+        self._clock = system.clock
+        self._rng = system.rng
+        self._roster = roster
+        self._supervisor = supervisor
+        self._quota = quota
+        self._retries = retries
+        self._table = RoutingTable(roster, system.rng)
+        self._closed_until = 0.0
+        self._closed_by: str | None = None
+
+    def take_over(self) -> None:
+        """Rebuild from the roster: attempts in flight are waited for, the others begun anew, in their old order."""
+        for slot in self._roster.slots.values():
+            for record in list(slot.in_flight.values()):
+                self._table.connections.start(slot.name)
+                if record.flight.revoke_unclaimed(record):
+                    self._free(slot, record, tokens=None)
+        for flight in self._roster.flights.in_order():
+            flight.queued = False
+            if flight.admitted and not flight.live:
+                self.queue(flight)
+
+    # --- departure ---
+
+    def admit(self, flight: Flight) -> None:
+        """A flight comes in; a second time changes nothing."""
+        if not flight.admitted:
+            flight.admitted = True
+            self.queue(flight)
+
+    def queue(self, flight: Flight) -> None:
+        """Let a flight wait for a backend, or fail it when waiting is in vain."""
+        if flight.done or flight.queued:
+            return
+        slots = self._table.slots_of(flight)
+        if all(slot.out_of_service for slot in slots):
+            flight.fail(nothing_in_service(flight, slots))
+            return
+        now = self._clock.now()
+        earliest = self._table.earliest(flight, now)
+        limit = self._closed_by if earliest < self._closed_until else None
+        earliest = max(earliest, self._closed_until)
+        if earliest > now and earliest >= flight.deadline:
+            flight.fail(too_late(flight, earliest - now, limit))
+            return
+        self._table.enqueue(flight)
+
+    def requeue_all(self) -> None:
+        """The backends have changed: let every waiting flight find its lane again."""
+        for flight in self._table.reroute():
+            self.queue(flight)
+
+    def resort(self) -> None:
+        """Priorities have changed."""
+        self._table.purge()
+
+    def pump(self) -> float | None:
+        """Let every flight go that can; seconds until time alone may free another, or None."""
+        now = self._clock.now()
+        while now >= self._closed_until and (departure := self._table.next_departure(now)):
+            self._reserve(*departure, now)
+        if not self._table.waiting:
+            return None
+        chances = [at for slot in self._roster.slots.values() if (at := slot.next_chance(now)) is not None]
+        if now < self._closed_until:
+            chances.append(self._closed_until)
+        return min(chances) - now if chances else None
+
+    def _reserve(self, flight: Flight, slot: BackendSlot, now: float) -> None:
+        request = flight.request
+        tokens = request.input_tokens_estimate + (request.max_tokens or ANSWER_TOKENS)
+        epoch = slot.breaker.admit(now)
+        record = flight.next_attempt(
+            slot.name, generation=slot.generation, epoch=epoch, tokens=tokens, deadline=now + RESERVE_SECONDS
+        )
+        if record is None:
+            slot.breaker.release(epoch)
+            return
+        slot.in_flight[record.key] = record
+        self._table.connections.start(slot.name)
+        self._quota.tell(Reserve(record, slot.name, tokens))
+
+    def granted(self, record: AttemptRecord) -> None:
+        """The attempt is paid for: look again, and let it go or give the money back."""
+        slot = self._holder(record)
+        if slot is None:
+            self._roster.outbox.settle(Settlement(key=record.key, backend=record.slot, tokens=None))
+            return
+        flight, now = record.flight, self._clock.now()
+        deadline = min(flight.deadline, now + slot.config.timeout.total)
+        if not slot.takes(record.generation) or not flight.dispatched(record, deadline):
+            self.taken_back(slot, record)
+            return
+        attempt = Attempt(
+            request_id=flight.id,
+            number=record.number,
+            backend=slot.name,
+            payload=flight.request.payload,
+            stream=flight.stream is not None,
+            deadline=deadline,
+            timeout=slot.config.timeout,
+            cancel=record.scope,
+        )
+        try:
+            slot.tell(Execute(record, attempt))
+        except ActorDeadError:
+            # Its Down is on the way, and takes back what was dispatched and not claimed.
+            _log.debug("%s died before attempt %d of %s reached it", slot.name, record.number, flight.id)
+
+    def refused(self, message: Refused) -> None:
+        """The attempt cannot be paid for: its scope sleeps, and the flight gets its old place back."""
+        record = message.attempt
+        slot = self._holder(record)
+        if slot is None:
+            return
+        until = self._clock.now() + message.retry_after
+        if message.scope == slot.name:
+            slot.not_before = max(slot.not_before, until)
+        elif until > self._closed_until:
+            self._closed_until, self._closed_by = until, message.limit
+        self.taken_back(slot, record)
+
+    def taken_back(self, slot: BackendSlot, record: AttemptRecord) -> None:
+        """An attempt that was not begun: everything as before, and its flight back in the queue."""
+        record.flight.revoke(record)
+        self._free(slot, record, tokens=None)
+        self.queue(record.flight)
+
+    def _free(self, slot: BackendSlot, record: AttemptRecord, *, tokens: int | None) -> None:
+        """Nothing is known of the backend from this attempt, which spent `tokens` or was not carried out."""
+        self._release(slot, record)
+        slot.breaker.release(record.epoch)
+        self._roster.outbox.settle(Settlement(key=record.key, backend=slot.name, tokens=tokens))
+
+    # --- arrival ---
+
+    def finished(self, message: AttemptFinished) -> BackendSlot | None:
+        """An attempt has ended and its seat is free; the slot that held it, if one did."""
+        record, error = message.record, message.error
+        slot = self._holder(record)
+        if slot is None:
+            gone = self._roster.slots.get(record.slot)
+            if gone is not None:
+                gone.abandoned.discard(record.key)
+            return None
+        flight = record.flight
+        committed = record.state is AttemptState.COMMITTED
+        flight.ended(record)
+        self._release(slot, record)
+        self._judge(slot, record, error, begun=message.begun)
+        self._roster.outbox.settle(settlement_of(message, slot.name))
+        if message.begun:
+            self._roster.outbox.observe(observation_of(message, slot.name, self._clock.wall()))
+        if error is not None:
+            self._after_failure(flight, slot, error, committed=committed)
+        return slot
+
+    def _judge(self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError | None, *, begun: bool) -> None:
+        """What the end of an attempt says about its backend."""
+        now = self._clock.now()
+        if isinstance(error, BackendRetiredError):
+            slot.retired = True
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            slot.not_before = max(slot.not_before, now + error.retry_after)
+        if error is None and begun:
+            slot.breaker.record_success(record.epoch)
+        elif error is not None and error.blames_backend:
+            slot.breaker.record_failure(record.epoch, now)
+        else:
+            slot.breaker.release(record.epoch)
+
+    def _after_failure(self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool) -> None:
+        if flight.done:
+            return
+        flight.errors.append(error)
+        flight.tries[slot.name] += 1
+        if committed:
+            flight.fail(interrupted(flight, error))
+            return
+        if flight.live or flight.queued:
+            return
+        others = self._table.slots_of(flight)
+        decision = decide(
+            self._retries,
+            error,
+            failures=len(flight.errors),
+            idempotent=self._is_idempotent(flight, slot),
+            here=not slot.out_of_service and flight.tries[slot.name] <= slot.config.max_retries,
+            others=any(not other.out_of_service and not flight.tries[other.name] for other in others),
+            remaining=flight.deadline - self._clock.now(),
+            rng=self._rng,
+        )
+        if not isinstance(decision, Retry):
+            flight.fail(final_error(flight))
+        elif decision.delay > 0:
+            self._clock.call_later(decision.delay, self._supervisor, RetryDue(flight))
+        else:
+            self.queue(flight)
+
+    def given_up(self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError) -> None:
+        """Count on an attempt no longer, whatever its seat does."""
+        flight = record.flight
+        committed = record.state is AttemptState.COMMITTED
+        flight.revoke(record)
+        if record.seat is not None:
+            slot.abandoned.add(record.key)
+            slot.workers.abandon(record.seat)
+        if error.blames_backend:
+            slot.breaker.record_failure(record.epoch, self._clock.now())
+        self._free(slot, record, tokens=record.tokens)
+        self._after_failure(flight, slot, error, committed=committed)
+
+    def orphaned(self, slot: BackendSlot, record: AttemptRecord, *, in_hand: bool) -> None:
+        """The actor that was given an attempt has died. What was not claimed goes elsewhere; what was may still
+        answer, and a request that may be repeated does not wait for that alone: the first answer wins."""
+        flight = record.flight
+        unclaimed = flight.revoke_unclaimed(record)
+        if unclaimed:
+            self._free(slot, record, tokens=None)
+        elif record.state is not AttemptState.CLAIMED or not self._is_idempotent(flight, slot):
+            return
+        if in_hand or not unclaimed:
+            flight.crashes += 1
+            flight.tries[slot.name] += 1
+            flight.errors.append(
+                BackendCrashedError(
+                    f"{slot.name}: its actor died holding attempt {record.number}",
+                    backend=slot.name,
+                    maybe_executed=not unclaimed,
+                )
+            )
+        if flight.crashes < MAX_CRASHES:
+            self.queue(flight)
+        elif not flight.live:
+            flight.fail(final_error(flight))
+
+    def sweep(self, now: float, grace: float) -> list[tuple[BackendSlot, AttemptRecord]]:
+        """Let go of what is done or was never answered; returns the attempts that are overdue by `grace` seconds."""
+        self._table.purge()
+        overdue = []
+        for slot in self._roster.slots.values():
+            for record in list(slot.in_flight.values()):
+                if record.state is AttemptState.RESERVING:
+                    if now > record.deadline:
+                        self.taken_back(slot, record)
+                elif now > record.deadline + grace:
+                    overdue.append((slot, record))
+        return overdue
+
+    @property
+    def is_idle(self) -> bool:
+        """Is there nothing that a sweep could find?"""
+        return not self._table.waiting and not any(slot.in_flight for slot in self._roster.slots.values())
+
+    # --- small things ---
+
+    def _holder(self, record: AttemptRecord) -> BackendSlot | None:
+        slot = self._roster.slots.get(record.slot)
+        return slot if slot is not None and slot.in_flight.get(record.key) is record else None
+
+    def _release(self, slot: BackendSlot, record: AttemptRecord) -> None:
+        del slot.in_flight[record.key]
+        self._table.connections.end(slot.name)
+
+    def _is_idempotent(self, flight: Flight, slot: BackendSlot) -> bool:
+        wanted = flight.request.idempotent
+        return slot.config.idempotent if wanted is None else wanted

@@ -1,0 +1,1 @@
+"""What surrounds the actors in a process: the runtime, configuration, transports, wire formats, command line."""

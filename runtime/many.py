@@ -1,0 +1,94 @@
+"""Many requests at once, so many at a time; no two of them share an upstream call."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Iterable
+
+from showcaller.actors.errors import ConfigurationError, OverloadedError
+from showcaller.actors.models import Errored, Outcome
+from showcaller.runtime.edge import Edge
+from showcaller.runtime.pending import Pending
+from showcaller.runtime.prompt import Options, Prompt, as_request
+
+
+def _check(max_concurrency: int) -> None:
+    if type(max_concurrency) is not int or max_concurrency < 1:
+        raise ConfigurationError(f"max_concurrency is {max_concurrency!r}; use a whole number, 1 or more")
+
+
+def _start(edge: Edge, prompt: Prompt, options: Options) -> Pending | Errored:
+    request = as_request(prompt, options)
+    try:
+        return edge.accept(request, share=False)[1]
+    except OverloadedError as error:
+        return Errored("", error)
+
+
+def _outcome(started: Pending | Errored) -> Outcome:
+    if isinstance(started, Errored):
+        return started
+    assert started.outcome is not None
+    return started.outcome
+
+
+def ask_many(
+    edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int
+) -> list[Outcome]:
+    """One Outcome for each prompt, in their order; see Runtime.ask_many."""
+    _check(max_concurrency)
+    room = threading.Semaphore(max_concurrency)
+    started: list[Pending | Errored] = []
+    try:
+        for prompt in prompts:
+            room.acquire()
+            one = _start(edge, prompt, options)
+            started.append(one)
+            if isinstance(one, Pending):
+                one.when_done(room.release)
+            else:
+                room.release()
+        for _ in range(max_concurrency):
+            room.acquire()
+    except BaseException:
+        for one in started:
+            if isinstance(one, Pending):
+                one.cancel()
+        raise
+    return [_outcome(one) for one in started]
+
+
+async def ask_many_async(
+    edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int
+) -> AsyncIterator[tuple[int, Outcome]]:
+    """The place of each prompt and its Outcome, as they complete; see Runtime.ask_many_async."""
+    _check(max_concurrency)
+    loop = asyncio.get_running_loop()
+    done: asyncio.Queue[int] = asyncio.Queue()
+    started: dict[int, Pending | Errored] = {}
+    upcoming = enumerate(prompts)
+
+    def start_next() -> bool:
+        for index, prompt in upcoming:
+            one = started[index] = _start(edge, prompt, options)
+            if isinstance(one, Pending):
+                one.when_done(functools.partial(loop.call_soon_threadsafe, done.put_nowait, index))
+            else:
+                done.put_nowait(index)
+            return True
+        return False
+
+    try:
+        while len(started) < max_concurrency and start_next():
+            pass
+        while started:
+            index = await done.get()
+            outcome = _outcome(started.pop(index))
+            start_next()
+            yield index, outcome
+    finally:
+        for one in started.values():
+            if isinstance(one, Pending):
+                one.cancel()

@@ -1,0 +1,120 @@
+"""A pending request: a concurrent.futures.Future that is also awaitable, and whose cancel reaches upstream.
+
+The caller's callbacks run on the callback threads, so that a slow one slows only itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+from showcaller.actors.errors import RequestCancelledError
+from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.workers import Workers
+from showcaller.actors.models import Answered, BackendResponse, Outcome
+
+_log = logging.getLogger("showcaller.callbacks")
+
+
+class Callback:
+    """A job that calls one function of the caller's with one argument."""
+
+    def __init__(self, function: Callable[[Any], object], argument: object) -> None:
+        self._function = function
+        self._argument = argument
+
+    def step(self) -> None:
+        """Call it; what it raises is logged."""
+        try:
+            self._function(self._argument)
+        except Exception:
+            _log.exception("a callback raised")
+
+    def wait(self, seconds: float) -> None:
+        """Never called: a callback has no pauses."""
+
+
+class Pending(concurrent.futures.Future[BackendResponse]):
+    """The answer that is to come.
+
+    `result(timeout)` only waits: it raises TimeoutError and lets the request go on. `cancel()` ends it.
+
+    Attributes:
+        request_id: for `runtime.cancel()`, the log and the records.
+        outcome: Answered or Errored, once it is done.
+    """
+
+    def __init__(self, request_id: str, cancel: Callable[[], bool], callbacks: Workers) -> None:
+        super().__init__()
+        self.request_id = request_id
+        self.outcome: Outcome | None = None
+        self._withdraw = cancel
+        self._callback_threads = callbacks
+
+    def settle(self, outcome: Outcome) -> None:
+        """The request has its outcome. Called once, by whoever completed its ticket."""
+        self.outcome = outcome
+        if isinstance(outcome, Answered):
+            self.set_result(outcome.response)
+        elif isinstance(outcome.error, RequestCancelledError):
+            super().cancel()
+            self.set_running_or_notify_cancel()
+        else:
+            self.set_exception(outcome.error)
+
+    def cancel(self) -> bool:
+        """Give the request up, upstream too; False when it has its outcome already."""
+        return self._withdraw() or self.cancelled()
+
+    def result(self, timeout: float | None = None) -> BackendResponse:
+        """The response.
+
+        Raises:
+            TimeoutError: it did not come within `timeout` seconds; the request goes on.
+            concurrent.futures.CancelledError: it was cancelled.
+            ShowcallerError: it failed.
+        """
+        if not self.done():
+            forbid_waiting("Pending.result()")
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The error, or None when it was answered; raises as `result` does when it does not come."""
+        if not self.done():
+            forbid_waiting("Pending.exception()")
+        return super().exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call `fn(self)` on a callback thread when there is an outcome."""
+        super().add_done_callback(lambda done: self._callback_threads.run(Callback(fn, done)))
+
+    def when_done(self, wake: Callable[[], object]) -> None:
+        """Call `wake` on the completing thread; for our own short, non-blocking functions."""
+        super().add_done_callback(lambda _: wake())
+
+    def __await__(self) -> Generator[Any, None, BackendResponse]:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        def completed() -> None:
+            try:
+                loop.call_soon_threadsafe(wake)
+            except RuntimeError:
+                _log.debug("the event loop closed before request %s was done", self.request_id)
+
+        self.when_done(completed)
+        try:
+            yield from ready
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self.cancelled():
+            raise asyncio.CancelledError(f"request {self.request_id} was cancelled")
+        return self.result()

@@ -1,0 +1,350 @@
+"""The runtime: builds the tree, stands at its edge for the caller, and stops everything in reverse."""
+
+from __future__ import annotations
+
+import atexit
+import random
+import secrets
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import pykka
+from pykka.messages import _ActorStop
+
+from showcaller.actors.analytics import UsageTable
+from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.errors import RuntimeStoppedError
+from showcaller.actors.health_monitor import HealthBoard
+from showcaller.actors.kernel.clock import SystemClock
+from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.dispatcher import PinnedDispatcher, SharedDispatcher
+from showcaller.actors.kernel.message import Down
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.kernel.watchdog import Watchdog
+from showcaller.actors.kernel.workers import ThreadWorkers
+from showcaller.actors.messages import Escalated, WindDown
+from showcaller.actors.models import BackendResponse, ChatRequest, Outcome
+from showcaller.actors.recorder import Recordings
+from showcaller.actors.transport import Transport
+from showcaller.runtime.backends import Backends
+from showcaller.runtime.edge import Edge
+from showcaller.runtime.many import ask_many, ask_many_async
+from showcaller.runtime.pending import Pending
+from showcaller.runtime.prompt import Options, Prompt, as_request
+from showcaller.runtime.status import RuntimeStatus, take_status
+from showcaller.runtime.streams import AsyncChatStream, ChatStream
+from showcaller.runtime.supervisor_ref import SupervisorRef
+from showcaller.runtime.transports.factory import TransportFactory
+from showcaller.runtime.tree import Tree
+
+TEARDOWN_SECONDS = 2.0
+"""How long a stop waits for actors and threads, beyond the time it gives to open requests."""
+CALLBACK_THREADS = 4
+
+
+class _Root:
+    """The guardian's parent: hears of its end, and of what it could not mend."""
+
+    def __init__(self, fail: Callable[[str], None]) -> None:
+        self.guardian_down = threading.Event()
+        self._fail = fail
+
+    def tell(self, message: Down | Escalated) -> None:
+        """Take note; on the shared thread."""
+        if isinstance(message, Escalated):
+            self._fail(f"{message.slot} crashed too often ({message.crash})")
+            return
+        self.guardian_down.set()
+        if message.crash is not None:
+            self._fail(f"the guardian died ({message.crash})")
+
+
+_running: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_at_exit() -> None:
+    """What its user forgot to stop."""
+    for runtime in list(_running):
+        runtime.stop(0.0)
+
+
+class Runtime:
+    """A running Showcaller. Start it once, send every model call through it, stop it at the end.
+
+    Thread-safe. After a fork its calls fail at once in the child; start a Runtime of the child's own.
+    """
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        transports: Mapping[str, Transport],
+        factory: TransportFactory,
+        clock: SystemClock,
+    ) -> None:
+        """Use `Runtime.start`."""
+        shared = SharedDispatcher("core", clock.now)
+        pinned = PinnedDispatcher()
+        self._clock, self._shared, self._pinned = clock, shared, pinned
+        self._watchdog = Watchdog(shared, clock)
+        self._callbacks = ThreadWorkers("callbacks", CALLBACK_THREADS)
+        system = ActorSystem(
+            clock=clock, rng=random.Random(), shared=shared, pinned=pinned, workers=ThreadWorkers
+        )
+        self._tree = Tree(system, config, transports)
+        self._edge = Edge(
+            config.runtime,
+            clock=clock,
+            roster=self._tree.roster,
+            flights=self._tree.flights,
+            deduplicator=self._tree.address("deduplicator"),
+            supervisor=self._tree.address("supervisor"),
+            callbacks=self._callbacks,
+            name=secrets.token_hex(4),
+        )
+        self._stop_timeout = config.runtime.stop_timeout
+        self._stopping = threading.Lock()
+        self._stopped = threading.Event()
+        self._root = _Root(self._fail)
+        self.backends = Backends(self._tree, factory.make)
+        self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
+            self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
+        )
+
+    @classmethod
+    def start(
+        cls,
+        config: RuntimeConfig | str | Path | None = None,
+        *,
+        transports: Mapping[str, Transport] | None = None,
+        progress: Any = None,
+    ) -> Self:
+        """Start a runtime.
+
+        Args:
+            config: a RuntimeConfig, or the path of a TOML file. None takes the file that is found where
+                `showcaller` says that it looks, and without one what this machine offers.
+            transports: for backends named here, what carries out their attempts, instead of their type's own.
+            progress: shows the download of an embedded model; see model_store.Progress.
+
+        Raises:
+            ConfigurationError: the configuration is wrong, or there is none and nothing to use.
+        """
+        resolved = _resolve(config)
+        given = transports or {}
+        clock = SystemClock()
+        factory = TransportFactory(clock, progress)
+        made: dict[str, Transport] = {}
+        try:
+            for backend in resolved.backends:
+                made[backend.name] = given[backend.name] if backend.name in given else factory.make(backend)
+            runtime = cls(resolved, made, factory, clock)
+        except BaseException:
+            for transport in made.values():
+                transport.close()
+            raise
+        runtime._begin()
+        return runtime
+
+    def _begin(self) -> None:
+        _running.add(self)
+        self._watchdog.start()
+        self._tree.start(self._root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop(None if kind is None else 0.0)
+
+    # --- calls ---
+
+    def ask(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
+        """Ask and wait for the answer.
+
+        Args:
+            prompt: a str, OpenAI-style messages, or a ChatRequest.
+            options: fields of ChatRequest: model, timeout, tools, response_format, temperature, ...
+
+        Raises:
+            ShowcallerError: it was refused, or failed.
+        """
+        pending = self.submit(prompt, **options)
+        try:
+            return pending.result()
+        except BaseException:
+            pending.cancel()
+            raise
+
+    def submit(self, prompt: Prompt, **options: Unpack[Options]) -> Pending:
+        """Ask and go on: a concurrent.futures.Future that is also awaitable.
+
+        Raises:
+            ShowcallerError: it was refused at the door.
+        """
+        return self._edge.accept(as_request(prompt, options))[1]
+
+    def tell(
+        self, prompt: Prompt, *, on_outcome: Callable[[Outcome], object] | None = None, **options: Unpack[Options]
+    ) -> str:
+        """Ask and forget; the request's id.
+
+        Args:
+            prompt: as for `ask`.
+            on_outcome: called with the outcome on a callback thread.
+            options: as for `ask`.
+
+        Raises:
+            ShowcallerError: it was refused at the door.
+        """
+        return self._edge.accept(as_request(prompt, options), on_outcome=on_outcome)[1].request_id
+
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> ChatStream:
+        """Ask and read the answer as it comes; leaving the `with` block cancels upstream.
+
+        Raises:
+            ShowcallerError: it was refused at the door.
+        """
+        return ChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
+
+    def ask_many(
+        self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
+    ) -> list[Outcome]:
+        """Ask many things; one Outcome for each, in the order of the prompts.
+
+        Args:
+            prompts: as for `ask`.
+            max_concurrency: so many are under way at once.
+            options: as for `ask`, for all of them; a `timeout` counts for each from its own start.
+
+        Raises:
+            ConfigurationError: a prompt or an option is wrong.
+            RuntimeStoppedError: the runtime has stopped.
+        """
+        return ask_many(self._edge, prompts, options, max_concurrency)
+
+    async def ask_async(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
+        """Ask from asyncio; cancelling the task cancels upstream.
+
+        Raises:
+            ShowcallerError: it was refused, or failed.
+        """
+        return await self.submit(prompt, **options)
+
+    def stream_async(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncChatStream:
+        """Stream from asyncio: `async with runtime.stream_async(...) as stream: async for chunk in stream`.
+
+        Raises:
+            ShowcallerError: it was refused at the door.
+        """
+        return AsyncChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
+
+    def ask_many_async(
+        self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
+    ) -> AsyncIterator[tuple[int, Outcome]]:
+        """Ask many things from asyncio: the place of each prompt and its Outcome, as they complete.
+
+        Raises:
+            ConfigurationError: a prompt or an option is wrong.
+            RuntimeStoppedError: the runtime has stopped.
+        """
+        return ask_many_async(self._edge, prompts, options, max_concurrency)
+
+    def cancel(self, request_id: str) -> bool:
+        """Give a request up, upstream too; False when it is not open."""
+        return self._edge.cancel(request_id)
+
+    # --- what is known ---
+
+    def status(self) -> RuntimeStatus:
+        """A snapshot of the tree; answers even when the core is stuck."""
+        return take_status(self._tree, self._edge.account, self._watchdog.stuck)
+
+    @property
+    def health(self) -> HealthBoard:
+        """What the health monitor believes of each backend."""
+        return self._tree.health
+
+    @property
+    def recorder(self) -> Recordings:
+        """The last attempts, with prompt and answer."""
+        return self._tree.recordings
+
+    @property
+    def analytics(self) -> UsageTable:
+        """Attempts, failures, tokens and time by backend."""
+        return self._tree.usage
+
+    # --- the end ---
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop: refuse what is new, wait for what is open, then end every actor, thread and connection.
+
+        Safe to call twice, and from several threads; each returns when it is done.
+
+        Args:
+            timeout: seconds that open requests get; what is open then fails with RuntimeStoppedError. None
+                takes `stop_timeout` of the configuration.
+        """
+        forbid_waiting("Runtime.stop()")
+        with self._stopping:
+            if self._stopped.is_set():
+                return
+            error = RuntimeStoppedError("the runtime has stopped; start a new one with Runtime.start()")
+            self._edge.close(error)
+            try:
+                self._edge.wait_until_empty(self._stop_timeout if timeout is None else timeout)
+            finally:
+                self._edge.fail_all(error)
+                self._tear_down()
+                self._stopped.set()
+
+    def _fail(self, reason: str) -> None:
+        error = RuntimeStoppedError(f"the runtime cannot go on: {reason}; the log has the place, start a new one")
+        self._edge.close(error)
+        self._edge.fail_all(error)
+
+    def _tear_down(self) -> None:
+        _running.discard(self)
+        slots = list(self._tree.roster.slots.values())
+        guardian = self._tree.guardian
+        if guardian is not None and guardian.is_alive():
+            guardian.tell(WindDown())
+            self._root.guardian_down.wait(TEARDOWN_SECONDS)
+        self._stop_what_is_left()
+        for slot in slots:
+            slot.transport.close()
+            slot.workers.close()
+        for slot in slots:
+            slot.workers.join(TEARDOWN_SECONDS)
+        self._callbacks.close()
+        self._callbacks.join(TEARDOWN_SECONDS)
+        self._watchdog.stop()
+        self._clock.stop(TEARDOWN_SECONDS)
+        self._shared.stop(TEARDOWN_SECONDS)
+        self._pinned.stop(TEARDOWN_SECONDS)
+
+    def _stop_what_is_left(self) -> None:
+        """The actors that an orderly stop did not reach, because the guardian died or one of them hangs."""
+        slots = [slot.child for slot in self._tree.roster.slots.values()]
+        for child in [*self._tree.children.values(), *slots]:
+            ref = None if child is None else child.address.ref
+            if ref is not None and ref.is_alive():
+                ref.tell(_ActorStop())
+
+
+def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:
+    if isinstance(config, RuntimeConfig):
+        return config
+    from showcaller.runtime.config import load_config
+    from showcaller.runtime.detect import detect
+    from showcaller.runtime.search_path import find_config
+
+    path = find_config() if config is None else config
+    return detect().require() if path is None else load_config(path)

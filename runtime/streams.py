@@ -1,0 +1,117 @@
+"""Streams as callers see them: iterate over chunks; leaving the block cancels upstream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Self
+
+from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.models import BackendResponse, StreamChunk
+from showcaller.actors.ticket import Ticket
+from showcaller.runtime.pending import Pending
+
+
+class ChatStream:
+    """The chunks of one answer, as they come.
+
+    Iterating raises StreamInterruptedError when the stream breaks after its first chunk, and whatever else
+    the request fails of. A stream that is left early, or dropped, is cancelled.
+
+    Attributes:
+        request_id: for `runtime.cancel()`, the log and the records.
+    """
+
+    def __init__(self, ticket: Ticket, pending: Pending) -> None:
+        self.request_id = pending.request_id
+        self._ticket = ticket
+        self._pending = pending
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._pending.done():
+            self._pending.cancel()
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        return self
+
+    def __next__(self) -> StreamChunk:
+        forbid_waiting("reading a stream")
+        chunk = self._ticket.take_chunk(None)
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    @property
+    def response(self) -> BackendResponse:
+        """The whole answer, once the stream has been read to its end; before that it waits for it."""
+        return self._pending.result()
+
+    def close(self) -> None:
+        """Cancel what has not come yet; no error when all has."""
+        self._pending.cancel()
+
+
+class AsyncChatStream:
+    """The same for asyncio: `async with runtime.stream_async(...) as stream: async for chunk in stream`."""
+
+    def __init__(self, ticket: Ticket, pending: Pending) -> None:
+        self.request_id = pending.request_id
+        self._ticket = ticket
+        self._pending = pending
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._pending.done():
+            self._pending.cancel()
+
+    def __aiter__(self) -> AsyncIterator[StreamChunk]:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        await self._readable()
+        chunk = self._ticket.take_chunk(0.0)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(arrived.set)
+
+        while True:
+            reader = self._ticket.reader
+            assert reader is not None
+            reader.waker = wake
+            if reader.ready and reader is self._ticket.reader:
+                reader.waker = None
+                return
+            await arrived.wait()
+            arrived.clear()
+
+    async def response(self) -> BackendResponse:
+        """The whole answer, once the stream has been read to its end."""
+        return await self._pending
+
+    def close(self) -> None:
+        """Cancel what has not come yet; no error when all has."""
+        self._pending.cancel()

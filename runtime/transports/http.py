@@ -1,0 +1,197 @@
+"""The OpenAI-compatible transport: one attempt is one POST to `<base_url>/chat/completions`.
+
+It never retries and never follows a redirect; it turns bytes into events and every failure into one error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+
+from attrs import evolve
+
+from showcaller.actors.errors import BackendError, BackendUnreachableError, ShowcallerError
+from showcaller.actors.secrets import Secret
+from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
+from showcaller.runtime.transports.http_endpoint import HttpEndpoint
+from showcaller.runtime.transports.http_exchange import Exchange
+from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion, text_of
+from showcaller.runtime.wire.chat_stream import StreamAccumulator
+from showcaller.runtime.wire.failures import failure
+from showcaller.runtime.wire.sse import SseDecoder
+
+
+class HttpTransport:
+    """Attempts at one model of one OpenAI-compatible endpoint.
+
+    Args:
+        base_url: up to and without /chat/completions.
+        model: the model's name as the endpoint knows it.
+        now: seconds of the clock that deadlines are given in.
+        wall: seconds since the epoch, for dates in headers.
+        api_key: gives the credential, or None for none; called at each attempt on the thread that pulls it.
+        auth_header: the header that carries the credential.
+        auth_scheme: the word before it; empty for none.
+        headers: further headers.
+        pool_size: connections at most.
+        ca_bundle: a file or folder of certificates to trust in place of the usual ones.
+
+    Raises:
+        ConfigurationError: the URL, a header or the bundle cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        api_key: Callable[[], str | None] = lambda: None,
+        auth_header: str = "Authorization",
+        auth_scheme: str = "Bearer",
+        headers: Mapping[str, str | Secret] | None = None,
+        pool_size: int = 64,
+        ca_bundle: str | None = None,
+    ) -> None:
+        endpoint = HttpEndpoint(
+            base_url=base_url,
+            api_key=api_key,
+            auth_header=auth_header,
+            auth_scheme=auth_scheme,
+            headers=headers,
+            pool_size=pool_size,
+            ca_bundle=ca_bundle,
+        )
+        self._open(endpoint, model, now, wall)
+
+    def _open(
+        self, endpoint: HttpEndpoint, model: str, now: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._body = RequestBody.for_model(model)
+        self._now = now
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._exchanges: set[Exchange] = set()
+        self._closed = False
+
+    def for_model(self, model: str) -> HttpTransport:
+        """A transport for another model of this endpoint, on the same connections; each closes by itself."""
+        twin = HttpTransport.__new__(HttpTransport)
+        self._endpoint.share()
+        twin._open(self._endpoint, model, self._now, self._wall)
+        return twin
+
+    def attempt(self, attempt: Attempt) -> Iterator[TransportEvent]:
+        """Carry out one attempt; see `showcaller.actors.transport.Transport`."""
+        exchange = Exchange(self._endpoint, attempt, self._now)
+        last: Done | Failed
+        try:
+            try:
+                self._enter(exchange, attempt)
+                last = yield from self._events(exchange, attempt)
+            except ShowcallerError as error:
+                # Its frames hold the request's bytes, and with them the credential.
+                error.__traceback__ = error.__cause__ = error.__context__ = None
+                last = Failed(error)
+            if exchange.complete or not exchange.sound:
+                exchange.end()
+            yield last
+        finally:
+            exchange.end()
+            with self._lock:
+                self._exchanges.discard(exchange)
+
+    @property
+    def closed(self) -> bool:
+        """Was it closed?"""
+        return self._closed
+
+    def close(self) -> None:
+        """Fail what is in flight and free the connections. Safe to call twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.abandon()
+        self._endpoint.leave()
+
+    def _enter(self, exchange: Exchange, attempt: Attempt) -> None:
+        with self._lock:
+            if not self._closed:
+                self._exchanges.add(exchange)
+                return
+        raise BackendUnreachableError(
+            f"backend {attempt.backend!r} has been closed; add it again to use it", backend=attempt.backend
+        )
+
+    def _events(self, exchange: Exchange, attempt: Attempt) -> Generator[TransportEvent, None, Done]:
+        head, secrets = self._endpoint.head(attempt.backend)
+        body = self._body.assemble(attempt.payload, stream=attempt.stream)
+        exchange.connect()
+        yield Sent()
+        exchange.send(b"".join((head, b"Content-Length: %d\r\n\r\n" % len(body), body)))
+        del head, body
+        exchange.receive_head()
+        response = exchange.response
+        if not 200 <= response.status < 300:
+            raise self._failure(exchange, attempt, secrets)
+        reading = Reading(
+            backend=attempt.backend,
+            model=self._model,
+            payload_bytes=len(attempt.payload),
+            now=self._wall(),
+            secrets=secrets,
+        )
+        if not attempt.stream:
+            done = decode_completion(exchange.read_all(), reading)
+        elif "json" in response.getheader("content-type", "").lower():
+            # Some servers ignore `stream`, and some report an error in this way.
+            exchange.answering()
+            done = evolve(decode_completion(exchange.read_all(), reading), raw=None)
+            yield Chunk(text_of(done.message.get("content")), done.message)
+        else:
+            done = yield from self._chunks(exchange, attempt, reading)
+        exchange.sound = True
+        return done
+
+    def _failure(self, exchange: Exchange, attempt: Attempt, secrets: tuple[str, ...]) -> BackendError:
+        headers = {name.lower(): value for name, value in exchange.response.headers.items()}
+        exchange.answering()
+        body = exchange.read_error()
+        exchange.sound = exchange.complete
+        return failure(
+            exchange.response.status,
+            headers,
+            body,
+            backend=attempt.backend,
+            now=self._wall(),
+            secrets=secrets,
+        )
+
+    def _chunks(
+        self, exchange: Exchange, attempt: Attempt, reading: Reading
+    ) -> Generator[TransportEvent, None, Done]:
+        decoder = SseDecoder(backend=attempt.backend)
+        answer = StreamAccumulator(reading)
+        while not answer.ended:
+            try:
+                piece = exchange.read()
+            except BackendError:
+                # Whatever befalls the connection after the last word, the answer is whole.
+                if not answer.complete or exchange.given_up:
+                    raise
+                break
+            if not piece:
+                return answer.finish(decoder.close())
+            for event in decoder.feed(piece):
+                exchange.answering()
+                chunk = answer.feed(event)
+                if chunk is not None:
+                    yield chunk
+                    exchange.check()
+        return answer.finish()

@@ -1,0 +1,136 @@
+"""Tries the installed wheel as a stranger would: another folder, no extras, nothing but loopback.
+
+Run with the Python of an environment that holds the wheel and what it depends on, and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+LARGEST_INSTALL = 10_000_000  # bytes of files, without bytecode
+ANSWER = "Hello from the loopback."
+
+
+def main() -> None:
+    """Run every check; the first that fails ends the process with its reason."""
+    modules = import_every_module()
+    print(f"smoke: {modules} modules import without any extra")
+
+    size = installed_bytes()
+    print(f"smoke: the core install is {size / 1e6:.1f} MB")
+    require(size < LARGEST_INSTALL, f"the core install is over {LARGEST_INSTALL / 1e6:.0f} MB")
+
+    with tempfile.TemporaryDirectory() as folder:
+        version = run(folder, "--version")
+        require(importlib.metadata.version("showcaller") in version, f"--version says {version!r}")
+        with loopback_backend() as port:
+            answer = run(folder, "ask", "Say hello", OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1")
+        require(ANSWER in answer, f"ask printed {answer!r}")
+    print("smoke: the command line answers from the wheel alone")
+
+
+def import_every_module() -> int:
+    """Import each module of the package; returns how many there are."""
+    package = importlib.import_module("showcaller")
+    require(Path(package.__file__ or "").with_name("py.typed").exists(), "py.typed is not in the wheel")
+    names = [found.name for found in pkgutil.walk_packages(package.__path__, "showcaller.")]
+    for name in names:
+        if not name.endswith(".__main__"):
+            importlib.import_module(name)
+    return len(names)
+
+
+def installed_bytes() -> int:
+    """The size of what is installed, without bytecode."""
+    files = Path(sysconfig.get_path("purelib")).rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")
+
+
+def run(folder: str, *arguments: str, **environment: str) -> str:
+    """Run `python -m showcaller` in an empty home; returns what it printed."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "showcaller", *arguments],
+        cwd=folder,
+        env={"HOME": folder, "PATH": os.defpath, "OPENAI_API_KEY": "smoke", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = completed.stdout + completed.stderr
+    require(completed.returncode == 0, f"showcaller {arguments} ended with {completed.returncode}:\n{said}")
+    return completed.stdout
+
+
+@contextmanager
+def loopback_backend() -> Iterator[int]:
+    """Serve an OpenAI-compatible endpoint with one fixed answer on loopback; yields its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), FixedAnswer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+
+
+class FixedAnswer(BaseHTTPRequestHandler):
+    """Answers a chat completion, streamed when that is asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Send the fixed answer in the form that was asked for."""
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        head = {"id": "smoke", "created": 0, "model": request["model"]}
+        if request.get("stream"):
+            delta = {"role": "assistant", "content": ANSWER}
+            chunks = [
+                {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]},
+                {
+                    **head,
+                    "object": "chat.completion.chunk",
+                    "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+                },
+            ]
+            body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+            self.reply("text/event-stream", body)
+        else:
+            message = {"role": "assistant", "content": ANSWER}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 2, "completion_tokens": 5, "total_tokens": 7}
+            body = json.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+            self.reply("application/json", body)
+
+    def reply(self, kind: str, body: str) -> None:
+        """Send a whole answer of that content type."""
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def require(condition: bool, message: str) -> None:
+    """End the process with the message unless the condition holds."""
+    if not condition:
+        sys.exit(f"smoke: {message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""In a configuration each name means one thing, and every name that is used exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.errors import ConfigurationError, UnknownModelError
+from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, TargetConfig
+
+
+def _backend(name: str, model: str | None = None, **fields: Any) -> BackendConfig:
+    return BackendConfig(name=name, backend_type="simulated", model=model, **fields)
+
+
+def _targets(config: RuntimeConfig, model: str | None) -> list[tuple[str, float | None]]:
+    return [(target.backend, target.weight) for target in config.route_for(model).targets]
+
+
+BACKENDS = [
+    _backend("openai/gpt-5", "gpt-5", weight=3),
+    _backend("openai/mini", "mini"),
+    _backend("local", "smollm2"),
+    _backend("spare", "smollm2"),
+]
+FAST = RouteConfig(name="fast", targets=["openai/gpt-5", TargetConfig("local", 2)])
+
+
+@pytest.mark.parametrize(
+    ("model", "targets"),
+    [
+        ("fast", [("openai/gpt-5", 3), ("local", 2)]),
+        ("openai/gpt-5", [("openai/gpt-5", 3)]),
+        ("gpt-5", [("openai/gpt-5", 3)]),
+        ("local", [("local", 1)]),
+        ("local/smollm2", [("local", 1)]),
+        ("smollm2", [("local", 1), ("spare", 1)]),
+        (None, [("openai/gpt-5", 3), ("local", 2)]),
+    ],
+)
+def test_a_model_names_a_route_a_backend_or_a_declared_model(
+    model: str | None, targets: list[tuple[str, float]]
+) -> None:
+    """Each stands for a route; a target without a weight has its backend's."""
+    assert _targets(RuntimeConfig(backends=BACKENDS, routes=[FAST]), model) == targets
+
+
+def test_a_model_that_several_backends_declare_is_shared_by_weight() -> None:
+    """The name of a model says nothing of a preference."""
+    route = RuntimeConfig(backends=BACKENDS).route_for("smollm2")
+    assert route.routing_strategy is LoadBalanceStrategy.WEIGHTED
+
+
+def test_without_a_model_the_only_thing_there_is_is_meant() -> None:
+    """One backend needs no name."""
+    assert _targets(RuntimeConfig(backends=BACKENDS[:1]), None) == [("openai/gpt-5", 3)]
+    configured = RuntimeConfig(backends=BACKENDS, runtime=RuntimeSettings(model="spare"))
+    assert _targets(configured, None) == [("spare", 1)]
+
+
+@pytest.mark.parametrize("config", [RuntimeConfig(), RuntimeConfig(backends=BACKENDS)])
+def test_without_a_model_nothing_is_guessed_among_several(config: RuntimeConfig) -> None:
+    """A wrong guess costs money."""
+    with pytest.raises(UnknownModelError, match="pass model= or set"):
+        config.route_for(None)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [("fsat", 'did you mean "fast"'), ("gpt5", 'did you mean "gpt-5"'), ("zzz", "known: fast, gpt-5")],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(model: str, told: str) -> None:
+    """A typing error is repaired from the text."""
+    with pytest.raises(UnknownModelError, match=told):
+        RuntimeConfig(backends=BACKENDS, routes=[FAST]).route_for(model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"backends": [_backend("a"), _backend("a")]}, "the backend a and the backend a"),
+        ({"routes": [FAST, FAST]}, "the route fast and the route fast"),
+        ({"routes": [RouteConfig(name="local", targets=["spare"])]}, "the route local and the backend local"),
+        ({"routes": [RouteConfig(name="smollm2", targets=["spare"])]}, "the model smollm2 of local, spare"),
+        ({"backends": [_backend("a", "b"), _backend("b", "c")]}, "the backend b and the model b of a"),
+        ({"backends": [_backend("a", "b"), _backend("a/b", "c")]}, "the backend a/b"),
+        ({"routes": [RouteConfig(name="x/y", targets=["local"])]}, 'no "/"'),
+        ({"routes": [RouteConfig(name="x", targets=["openai"])]}, "name one of openai/gpt-5, openai/mini"),
+        ({"routes": [RouteConfig(name="x", targets=["locla"])]}, 'did you mean "local"'),
+        ({"runtime": RuntimeSettings(model="fats")}, "runtime.model = 'fats'"),
+        ({"backends": BACKENDS[0]}, "give a list of BackendConfig"),
+        ({"backends": ["local"]}, "give a list of BackendConfig"),
+        ({"routes": None}, "give a list of RouteConfig"),
+        ({"quota": {}}, "use a QuotaConfig"),
+    ],
+)
+def test_a_name_that_is_ambiguous_or_unknown_is_refused(fields: dict[str, Any], told: str) -> None:
+    """Before the first request, not at it."""
+    with pytest.raises(ConfigurationError) as caught:
+        RuntimeConfig(**{"backends": BACKENDS, **fields})
+    assert told in str(caught.value)
+
+
+def test_a_backend_may_be_called_like_its_own_model() -> None:
+    """Both names mean the same thing."""
+    config = RuntimeConfig(backends=[_backend("smollm2", "smollm2")])
+    assert _targets(config, "smollm2") == [("smollm2", 1)]

@@ -1,0 +1,386 @@
+"""A configuration file becomes settings, or every problem in it is told at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.enums import BackendType, LoadBalanceStrategy
+from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
+from showcaller.actors.settings import BackendConfig, TargetConfig, Timeouts
+from showcaller.runtime.config import load_config, parse_config
+from showcaller.runtime.presets import PRESETS
+from showcaller.runtime.search_path import config_places, find_config
+
+DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+FULL = """
+version = 1
+[runtime]
+model = "fast"
+timeout = 100
+num_retries = 0
+[backends.openai]
+type = "openai"
+models = ["gpt-5-mini", "gpt-5"]
+max_parallel_requests = 8
+timeout = { first_token = 20, total = 90 }
+limits = { rpm = 500, tpm = 200_000 }
+headers = { X-Team = "blue", X-Api-Key = { env = "TEAM_KEY" } }
+[backends.local]
+type = "embedded"
+options = { n_ctx = 2048 }
+[routes.fast]
+routing_strategy = "weighted"
+targets = [ { backend = "openai/gpt-5-mini", weight = 3 }, "local" ]
+allowed_fails = 4
+cooldown_time = 2
+[quota]
+requests_per_hour = 1000
+"""
+
+WRONG = """
+version = 2
+runtimee = 1
+[runtime]
+modle = "fast"
+timeout = 0
+num_retries = true
+[backends.openai]
+type = "openai"
+api_key = [1]
+models = ["gpt-5-mini"]
+max_paralel_requests = 64
+weight = -1
+timeout = { conect = 5, total = -90 }
+limits = { rpm = 0, tpmm = 200_000 }
+[backends.local]
+type = "embeded"
+[backends."a b"]
+type = "openai"
+model = "m"
+[backends.c]
+type = "copilot"
+[backends.d]
+model = "x"
+[backends.e]
+type = "openai"
+[backends.f]
+type = "openai"
+model = "a"
+models = ["b"]
+[routes.fast]
+routing_strategy = "wheel"
+targets = [ { backend = "openai/gpt-5-mini", weight = 0 }, { backnd = "local" } ]
+cooldown_time = "5"
+fallbacks = ["x"]
+[routes.slow]
+[quota]
+usd_per_day = 3
+"""
+
+PROBLEMS = [
+    'runtimee: no such key; did you mean "runtime"?',
+    "version = 2: this version of Showcaller reads version = 1",
+    'runtime.modle: no such key; did you mean "model"?',
+    "runtime.timeout = 0: use seconds greater than 0",
+    "runtime.num_retries = True: use a whole number, 0 or more",
+    "quota.usd_per_day: no such key",
+    "backends.openai.api_key = <list>: use { env =",
+    'backends.openai.max_paralel_requests: no such key; did you mean "max_parallel_requests"?',
+    "backends.openai.weight = -1: use a number greater than 0",
+    'backends.openai.timeout.conect: no such key; did you mean "connect"?',
+    "backends.openai.timeout.total = -90: use seconds greater than 0",
+    'backends.openai.limits.tpmm: no such key; did you mean "tpm"?',
+    "backends.openai.limits.rpm = 0: use requests a minute, 1 or more",
+    "backends.local.type = 'embeded': no such type; did you mean \"embedded\"?",
+    "backends.a b.name = 'a b': use",
+    "backends.c.type = 'copilot': the Copilot CLI is not driven by this version",
+    "backends.d.type: is missing",
+    "backends.e.model = None: name the model",
+    "backends.f.model = 'a': give model or models, not both",
+    "routes.fast.targets[0].weight = 0: use a number greater than 0",
+    "routes.fast.targets[1].backend: is missing",
+    'routes.fast.targets[1].backnd: no such key; did you mean "backend"?',
+    "routes.fast.fallbacks: no such key",
+    "routes.fast.routing_strategy = 'wheel': use one of",
+    "routes.fast.cooldown_time = '5': use seconds greater than 0",
+    "routes.slow.targets: is missing",
+]
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _mostly(keys: str, **known: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """Tables with known keys and any values, and now and then an unknown key."""
+    some = dict.fromkeys(keys.split(), json_like) | known
+    return st.fixed_dictionaries({}, optional=some | {"unheard_of": json_like}) | st.dictionaries(
+        st.text(max_size=6), json_like, max_size=2
+    )
+
+
+tables_of_backends = _mostly(
+    "type model models base_url api_key auth_header auth_scheme headers enabled weight limits max_retries "
+    "max_parallel_requests idempotent options",
+    type=st.sampled_from([*PRESETS, "copilot", "x"]),
+    model=st.just("m") | json_like,
+    api_key=_mostly("env file command timeout") | json_like,
+    timeout=_mostly("connect first_token idle total") | json_like,
+)
+documents = _mostly(
+    "version",
+    version=st.just(1) | json_like,
+    runtime=_mostly("model timeout num_retries stop_timeout") | json_like,
+    backends=st.dictionaries(st.sampled_from(["a", "b", "a/b", ""]), tables_of_backends | json_like),
+    routes=st.dictionaries(
+        st.sampled_from(["r", "a"]),
+        _mostly(
+            "routing_strategy allowed_fails name",
+            targets=st.lists(_mostly("backend weight") | st.sampled_from(["a", "b", "c"]) | json_like),
+        )
+        | json_like,
+    ),
+    quota=_mostly("requests_per_hour requests_per_day") | json_like,
+)
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "showcaller.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _refusal(document: dict[str, Any]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config(document, environ={})
+    return str(caught.value)
+
+
+def _one(table: dict[str, Any], environ: dict[str, str] | None = None) -> BackendConfig:
+    (backend,) = parse_config({"backends": {"b": table}}, environ=environ or {}).backends
+    return backend
+
+
+def test_a_file_becomes_settings(tmp_path: Path) -> None:
+    """Every table of the schema, in one file."""
+    config = load_config(_file(tmp_path, FULL), environ={})
+    mini, big, local = config.backends
+    assert (mini.name, mini.model, mini.entry) == ("openai/gpt-5-mini", "gpt-5-mini", "openai")
+    assert (big.name, big.entry) == ("openai/gpt-5", "openai")
+    assert mini.backend_type is BackendType.OPENAI_COMPATIBLE
+    assert mini.base_url == "https://api.openai.com/v1"
+    assert mini.api_key == EnvSecret("OPENAI_API_KEY")
+    assert mini.timeout == Timeouts(connect=5, first_token=20, idle=15, total=90)
+    assert (mini.rate_limit_rpm, mini.rate_limit_tpm, mini.max_parallel_requests) == (500, 200_000, 8)
+    assert mini.headers == {"X-Team": "blue", "X-Api-Key": EnvSecret("TEAM_KEY")}
+    assert (local.name, local.model, local.options) == ("local", "smollm2", {"n_ctx": 2048})
+    (fast,) = config.routes
+    assert fast.routing_strategy is LoadBalanceStrategy.WEIGHTED
+    assert fast.targets == (TargetConfig("openai/gpt-5-mini", 3), TargetConfig("local"))
+    assert (fast.allowed_fails, fast.cooldown_time) == (4, 2)
+    assert (config.runtime.timeout, config.runtime.num_retries) == (100, 0)
+    assert config.quota.requests_per_hour == 1000
+    assert config.route_for(None).name == "fast"
+
+
+def test_the_example_of_the_documentation_loads() -> None:
+    """What the page shows is what the reader takes."""
+    text = DOCS.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    config = parse_config(tomllib.loads(text), environ={})
+    assert {"fast", "openai/gpt-5", "local"} <= set(config.names)
+
+
+def test_an_empty_file_is_a_configuration() -> None:
+    """Backends may be added later."""
+    assert parse_config({}, environ={}) == RuntimeConfig()
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    """Each with its place, and where there is one, the nearest known name."""
+    path = _file(tmp_path, WRONG)
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(path, environ={})
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{path}: {len(lines)} problems"
+    told = [line.strip() for line in lines]
+    assert [problem for problem in PROBLEMS if not any(line.startswith(problem) for line in told)] == []
+    assert [line for line in told if not any(line.startswith(problem) for problem in PROBLEMS)] == []
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"backends": []}, "backends = []: write tables such as [backends.name]"),
+        ({"backends": {"a": 1}}, "backends.a = 1: write it as a table [backends.a]"),
+        ({"runtime": 5}, "runtime = 5: write it as a table [runtime]"),
+        ({"version": True}, "version = True"),
+        ({"routes": {"r": {"targets": ["x"]}}}, "routes.r.targets = 'x': no backend has this name"),
+        ({"routes": {"r": {"targets": "x"}}}, "routes.r.targets = 'x': list at least one backend"),
+        ({"runtime": {"model": "x"}, "backends": {"a": {"type": "embedded"}}}, "runtime.model = 'x'"),
+        ({"backends": {"a": {"type": 5}}}, "backends.a.type = 5: no such type"),
+        ({"backends": {"a": {"type": "ollama", "models": []}}}, "backends.a.models = []: use a list"),
+        ({"backends": {"a": {"type": "ollama", "models": ["m", "m"]}}}, "name each model once"),
+        ({"backends": {"a": {"type": "azure", "model": "m"}}}, "backends.a.base_url = None"),
+    ],
+)
+def test_a_wrong_document_is_refused_by_place(document: dict[str, Any], told: str) -> None:
+    """The path in the text is the path in the file."""
+    assert told in _refusal(document)
+
+
+def test_two_wrong_routes_are_both_told() -> None:
+    """Names are checked route by route."""
+    routes = {"r": {"targets": ["x"]}, "s": {"targets": ["y"]}}
+    told = _refusal({"backends": {"a": {"type": "embedded"}}, "routes": routes, "runtime": {"model": "r"}})
+    assert "routes.r.targets" in told
+    assert "routes.s.targets" in told
+    assert "runtime.model" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version = ", "no valid TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a = " + b"[" * 5000, "TOML|nested too deeply"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(content: bytes | None, told: str, tmp_path: Path) -> None:
+    """One clear error, with the path."""
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "~no-such-user-here/x.toml"])
+def test_what_is_no_path_of_a_file_is_refused(path: str) -> None:
+    """A wrong argument is told like a wrong file."""
+    with pytest.raises(ConfigurationError, match="SHOWCALLER_CONFIG"):
+        load_config(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(documents)
+def test_nothing_but_a_configuration_error_comes_of_any_document(document: dict[str, Any]) -> None:
+    """Whatever the tables hold, the reader gets settings or a list of problems."""
+    try:
+        config = parse_config(document, environ={"OPENAI_BASE_URL": "http://h/v1"})
+    except ConfigurationError:
+        return
+    assert isinstance(config, RuntimeConfig)
+
+
+@pytest.mark.parametrize(
+    ("given_as", "expected"),
+    [
+        ("literal-key", Secret("literal-key")),
+        ({"env": "MY_KEY"}, EnvSecret("MY_KEY")),
+        ({"command": ["pass", "show", "x"]}, CommandSecret(["pass", "show", "x"])),
+        ({"command": "pass show x", "timeout": 3}, CommandSecret("pass show x")),
+    ],
+)
+def test_a_secret_may_be_anywhere(given_as: Any, expected: Secret) -> None:
+    """And is not looked for while loading."""
+    assert _one({"type": "openai", "model": "m", "api_key": given_as}).api_key == expected
+
+
+def test_a_secrets_file_is_relative_to_the_configuration(tmp_path: Path) -> None:
+    """Not to wherever the process happens to run."""
+    text = '[backends.b]\ntype = "openai"\nmodel = "m"\napi_key = { file = "key" }'
+    (backend,) = load_config(_file(tmp_path, text)).backends
+    assert backend.api_key == FileSecret(tmp_path / "key")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        5,
+        [],
+        {},
+        {"env": ""},
+        {"env": 5},
+        {"file": 5},
+        {"file": ""},
+        {"command": []},
+        {"env": "A", "file": "b"},
+        {"command": "x", "timeout": 0},
+        {"command": "x", "shell": True},
+        {"environment": "A"},
+        "",
+    ],
+)
+def test_a_secret_of_no_known_form_is_refused_and_not_shown(wrong: Any) -> None:
+    """It may be a secret in the wrong place."""
+    table = {"type": "openai", "model": "m", "api_key": wrong}
+    assert "backends.b.api_key" in _refusal({"backends": {"b": table}})
+
+
+def test_the_environment_moves_the_endpoint_and_the_entry_wins() -> None:
+    """OPENAI_BASE_URL means here what it means to the SDK."""
+    environ = {"OPENAI_BASE_URL": "http://proxy/v1/", "GITHUB_MODELS_BASE_URL": "http://gh"}
+    table = {"type": "openai", "model": "m"}
+    assert _one(table, environ).base_url == "http://proxy/v1"
+    assert _one(table | {"base_url": "http://own/v1"}, environ).base_url == "http://own/v1"
+    retired = _one({"type": "github-models", "model": "m"}, environ)
+    assert retired.base_url == "http://gh/inference"
+    assert retired.api_key == EnvSecret("GITHUB_TOKEN")
+    assert retired.headers == {"X-GitHub-Api-Version": "2022-11-28"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_complete(name: str) -> None:
+    """With a model and, where only the user knows it, a URL."""
+    preset = PRESETS[name]
+    table = {"type": name, "model": "m"} | ({} if preset.base_url else {"base_url": "http://h/v1"})
+    backend = _one(table)
+    assert backend.backend_type is preset.backend_type
+    assert backend.api_key == (EnvSecret(preset.api_key_env) if preset.api_key_env else None)
+    assert (backend.auth_header, backend.auth_scheme) == (preset.auth_header, preset.auth_scheme)
+
+
+def test_a_configuration_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every place can be shown; the first that has a file is taken."""
+    monkeypatch.chdir(tmp_path)
+    xdg = tmp_path / "xdg"
+    (xdg / "showcaller").mkdir(parents=True)
+    environ = {"XDG_CONFIG_HOME": str(xdg), "HOME": str(tmp_path)}
+    assert [place.origin for place in config_places(environ)] == ["the current folder", "XDG_CONFIG_HOME"]
+    assert find_config(environ) is None
+    last = xdg / "showcaller" / "config.toml"
+    last.touch()
+    assert find_config(environ) == last
+    (tmp_path / "showcaller.toml").touch()
+    assert find_config(environ) == Path("showcaller.toml")
+    named = environ | {"SHOWCALLER_CONFIG": "elsewhere.toml"}
+    assert find_config(named) == Path("elsewhere.toml")
+    with pytest.raises(ConfigurationError, match=r"elsewhere\.toml"):
+        load_config(find_config(named) or "", environ=named)
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "relative"}
+    assert config_places(home)[-1].path == tmp_path / ".config" / "showcaller" / "config.toml"
+
+
+def test_values_import_nothing_that_reading_needs() -> None:
+    """cattrs, tomllib and requests load with what uses them."""
+    code = (
+        "import sys, showcaller.actors.configuration, showcaller.actors.models, showcaller.actors.records;"
+        "print([name for name in ('cattrs', 'tomllib', 'requests') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.strip() == "[]"

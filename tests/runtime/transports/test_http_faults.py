@@ -1,0 +1,404 @@
+"""The HTTP transport under faults that no real peer shows on demand, plain and streamed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from showcaller.actors.errors import (
+    AuthenticationError,
+    BackendError,
+    BackendRetiredError,
+    BackendUnreachableError,
+    BillingError,
+    ContentPolicyViolationError,
+    ContextWindowExceededError,
+    InvalidRequestError,
+    MalformedResponseError,
+    ModelNotFoundError,
+    RateLimitError,
+    ServerError,
+)
+from showcaller.actors.transport import Chunk, Done, Sent
+from tests.runtime.transports.contract import done_of, error_of, last_of
+from tests.runtime.transports.fault_server import (
+    GOOD_EVENTS,
+    SSE_HEAD,
+    FaultServer,
+    Peer,
+    Script,
+    chunked,
+    completion,
+    event,
+    good,
+    head,
+    piece,
+    reply,
+    sse,
+    then,
+    write,
+)
+
+JSON = json.dumps(completion()).encode()
+GZIPPED = gzip.compress(JSON)
+STREAM = b"".join(GOOD_EVENTS)
+JSON_HEAD = "Content-Type: application/json"
+
+
+def error_body(**fields: Any) -> dict[str, Any]:
+    return {"error": fields}
+
+
+STATUSES: list[tuple[str, Script, type[BackendError], float | None]] = [
+    ("429", reply(429), RateLimitError, None),
+    ("429 int", reply(429, b"", "Retry-After: 7"), RateLimitError, 7.0),
+    ("429 float", reply(429, b"", "Retry-After: 1.5"), RateLimitError, 1.5),
+    ("429 ms", reply(429, b"", "retry-after-ms: 250"), RateLimitError, 0.25),
+    ("429 date", reply(429, b"", "Retry-After: Wed, 18 Nov 2026 11:07:40 GMT"), RateLimitError, 60.0),
+    ("429 reset", reply(429, b"", "X-RateLimit-Reset-Tokens: 6m0s"), RateLimitError, 360.0),
+    ("429 epoch", reply(429, b"", "X-RateLimit-Reset: 1795000030"), RateLimitError, 30.0),
+    (
+        "429 RFC 3339",
+        reply(429, b"", "anthropic-ratelimit-reset: 2026-11-18T11:07:40Z"),
+        RateLimitError,
+        60.0,
+    ),
+    ("429 garbage", reply(429, b"", "Retry-After: soon"), RateLimitError, None),
+    ("429 prose", reply(429, error_body(message="Please wait 5631 seconds")), RateLimitError, 5631.0),
+    ("429 quota", reply(429, error_body(code="insufficient_quota")), BillingError, None),
+    ("500", reply(500, b"oops"), ServerError, None),
+    ("502", reply(502, b"<html>Bad Gateway</html>"), ServerError, None),
+    ("503", reply(503, b"", "Retry-After: 2"), ServerError, 2.0),
+    ("529", reply(529), ServerError, None),
+    ("408", reply(408), ServerError, None),
+    ("409", reply(409), ServerError, None),
+    ("425", reply(425), ServerError, None),
+    ("401", reply(401), AuthenticationError, None),
+    ("403", reply(403), AuthenticationError, None),
+    ("402", reply(402), BillingError, None),
+    ("404", reply(404), ModelNotFoundError, None),
+    ("410", reply(410), BackendRetiredError, None),
+    ("sunset", reply(403, b"", "Sunset: Thu, 30 Jul 2026 00:00:00 GMT"), BackendRetiredError, None),
+    ("415", reply(415), InvalidRequestError, None),
+    ("413", reply(413, b"too large"), InvalidRequestError, None),
+    ("413 tokens", reply(413, error_body(code="tokens_limit_reached")), ContextWindowExceededError, None),
+    ("400", reply(400, error_body(message="bad")), InvalidRequestError, None),
+    ("400 filter", reply(400, error_body(code="content_filter")), ContentPolicyViolationError, None),
+    ("400 context", reply(400, error_body(code="context_length_exceeded")), ContextWindowExceededError, None),
+    ("redirect", reply(307, b"", "Location: http://127.0.0.1:1/elsewhere"), MalformedResponseError, None),
+    ("cut error body", then(write(head(500, "Content-Length: 99"), b"oo"), Peer.close), ServerError, None),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(
+    ("script", "kind", "pause"), [row[1:] for row in STATUSES], ids=[r[0] for r in STATUSES]
+)
+def test_a_status_is_its_error(
+    fault_server: FaultServer,
+    make_http: Any,
+    make_attempt: Any,
+    script: Script,
+    kind: type[BackendError],
+    pause: float | None,
+    stream: bool,
+) -> None:
+    """Once, without a retry or a redirect, and with the pause that was asked for."""
+    fault_server.play(script)
+    events = list(
+        make_http(fault_server.url, wall=lambda: 1_795_000_000.0).attempt(make_attempt(stream=stream))
+    )
+    error = error_of(events)
+    assert type(error) is kind
+    assert error.retry_after == pause
+    assert error.backend == "under-test"
+    assert [type(one) for one in events[:-1]] == [Sent]
+    assert len(fault_server.requests) == 1
+
+
+BROKEN: list[tuple[str, Script]] = [
+    ("reset at once", Peer.reset),
+    ("closed at once", Peer.close),
+    ("reset in the head", then(write(b"HTTP/1.1 200 OK\r\nContent-Ty"), Peer.reset)),
+    ("closed in the head", then(write(b"HTTP/1.1 200 OK\r\nContent-Ty"), Peer.close)),
+    ("not HTTP", then(write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), Peer.close)),
+    ("endless head", then(write(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n"), Peer.close)),
+    ("endless line", then(write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"), Peer.close)),
+    ("HTTP/9", then(write(b"HTTP/9.0 200 OK\r\n\r\n"), Peer.close)),
+    ("bad status", then(write(b"HTTP/1.1 2x0 OK\r\n\r\n"), Peer.close)),
+    ("reset in the body", then(write(head(200, JSON_HEAD, "Content-Length: 500") + JSON[:50]), Peer.reset)),
+    ("closed in the body", then(write(head(200, JSON_HEAD, "Content-Length: 500") + JSON[:50]), Peer.close)),
+    (
+        "length too great",
+        then(write(head(200, JSON_HEAD, f"Content-Length: {len(JSON) + 9}") + JSON), Peer.close),
+    ),
+    ("length too small", reply(200, JSON[:-9], JSON_HEAD)),
+    ("no length, cut", then(write(head(200, JSON_HEAD) + JSON[:50]), Peer.close)),
+    ("half-closed", then(write(head(200, JSON_HEAD) + JSON[:50]), Peer.half_close, Peer.stall)),
+    ("cut chunk", then(write(SSE_HEAD, b"ff\r\ndata: "), Peer.close)),
+    ("bad chunk size", then(write(SSE_HEAD, b"zz\r\ndata: x\r\n"), Peer.close)),
+    ("negative chunk size", then(write(SSE_HEAD, b"-5\r\ndata: x\n\n\r\n"), Peer.close)),
+    ("no chunk end", then(write(SSE_HEAD, chunked(piece("Hel"), end=False)), Peer.close)),
+    ("garbage JSON", reply(200, b"{nope", JSON_HEAD)),
+    ("a web page", reply(200, b"<html>Log in to the hotel's network</html>", "Content-Type: text/html")),
+    ("empty body", reply(200, b"", JSON_HEAD)),
+    ("no content", write(head(204))),
+    ("an array", reply(200, b"[]", JSON_HEAD)),
+    ("empty answer", reply(200, completion(""))),
+    ("null answer", reply(200, completion(None))),
+    ("no gzip at all", reply(200, JSON, JSON_HEAD, "Content-Encoding: gzip")),
+    ("cut gzip", reply(200, GZIPPED[:-20], JSON_HEAD, "Content-Encoding: gzip")),
+    ("unknown coding", reply(200, GZIPPED, JSON_HEAD, "Content-Encoding: br")),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("script", [row[1] for row in BROKEN], ids=[row[0] for row in BROKEN])
+def test_a_broken_answer_is_malformed_and_may_have_been_executed(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script, stream: bool
+) -> None:
+    """Never a success, never a silent retry, and the broken connection is not used again."""
+    fault_server.play(script, good)
+    transport = make_http(fault_server.url)
+    error = error_of(list(transport.attempt(make_attempt(stream=stream))))
+    assert type(error) is MalformedResponseError
+    assert error.maybe_executed
+    assert "under-test" in str(error)
+    assert len(fault_server.requests) == 1
+    done_of(list(transport.attempt(make_attempt(stream=stream))))
+    assert fault_server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        ([event({"error": {"message": "boom"}})], ServerError),
+        ([event({"error": {"code": 429, "message": "slow down"}})], RateLimitError),
+        ([b'error: {"message": "boom"}\n\n'], ServerError),
+        ([b'error: {"message": "boom"}'], ServerError),
+        ([b"event: error\n", event({"message": "boom"})], ServerError),
+        ([event("{nope")], MalformedResponseError),
+    ],
+)
+@pytest.mark.parametrize(
+    "before", [[], [piece("")], [piece("Hel")]], ids=["first", "after role", "after text"]
+)
+def test_an_error_inside_the_stream_is_an_error(
+    fault_server: FaultServer,
+    make_http: Any,
+    make_attempt: Any,
+    before: list[bytes],
+    events: list[bytes],
+    kind: type[BackendError],
+) -> None:
+    """Although the status said 200; what came before it was handed out."""
+    fault_server.play(sse(*before, *events))
+    found = list(make_http(fault_server.url).attempt(make_attempt(stream=True)))
+    texts = [one.text for one in found if isinstance(one, Chunk)]
+    assert type(error_of(found)) is kind
+    assert error_of(found).maybe_executed
+    assert texts == (["Hel"] if before == [piece("Hel")] else [])
+
+
+@pytest.mark.parametrize("events", [(), (piece(""),), (piece(None, "stop"),)], ids=["none", "role", "reason"])
+def test_an_empty_stream_is_a_failure(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, events: tuple[bytes, ...]
+) -> None:
+    """Ended by the book, and no answer in it."""
+    fault_server.play(sse(*events, event("[DONE]")))
+    error = error_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True))))
+    assert type(error) is MalformedResponseError
+    assert "empty" in str(error)
+
+
+@pytest.mark.parametrize("ending", ["chunk end", "close", "half-close"])
+@pytest.mark.parametrize("kept", range(len(GOOD_EVENTS) + 1))
+def test_a_stream_cut_at_any_event_is_truncated_until_its_finish_reason(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, kept: int, ending: str
+) -> None:
+    """In order or not, with or without the end of the chunked coding."""
+    whole = write(SSE_HEAD, chunked(*GOOD_EVENTS[:kept], end=ending == "chunk end"))
+    end = {"chunk end": lambda peer: None, "close": Peer.close, "half-close": Peer.half_close}[ending]
+    fault_server.play(then(whole, end))
+    last = last_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True))))
+    if kept >= 4:
+        assert isinstance(last, Done), last
+        assert last.message["content"] == "Hello"
+    else:
+        assert type(error_of([last])) is MalformedResponseError
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(STREAM)))
+def test_a_stream_cut_at_any_byte_is_never_half_an_answer(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, kept: int
+) -> None:
+    """Where nothing but the end of the connection ends the body."""
+    fault_server.play(then(write(head(200, "Content-Type: text/event-stream"), STREAM[:kept]), Peer.close))
+    last = last_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True))))
+    if kept >= len(b"".join(GOOD_EVENTS[:4])):
+        assert isinstance(last, Done)
+        assert last.message["content"] == "Hello"
+    else:
+        assert type(error_of([last])) is MalformedResponseError
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.binary(max_size=60).map(lambda tail: b"HTTP/1.1 200 OK\r\n" + tail),
+        st.binary(max_size=60).map(lambda tail: SSE_HEAD + tail),
+        st.binary(max_size=60).map(lambda tail: head(200, JSON_HEAD, "Content-Encoding: gzip") + tail),
+    ),
+    st.booleans(),
+)
+def test_arbitrary_bytes_are_a_backend_error(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, data: bytes, stream: bool
+) -> None:
+    """Whatever answers on that port."""
+    fault_server.play(then(write(data), Peer.close))
+    assert isinstance(
+        error_of(list(make_http(fault_server.url).attempt(make_attempt(stream=stream)))), BackendError
+    )
+
+
+GOOD: list[tuple[str, Script]] = [
+    ("by the book", good),
+    ("100 continue first", then(write(b"HTTP/1.1 100 Continue\r\n\r\n"), good)),
+    ("no length", then(write(head(200, JSON_HEAD) + JSON), Peer.close)),
+    ("half-closed", then(write(head(200, JSON_HEAD) + JSON), Peer.half_close, Peer.stall)),
+    ("chunked JSON", write(head(200, JSON_HEAD, "Transfer-Encoding: chunked"), chunked(JSON[:9], JSON[9:]))),
+    ("gzip", reply(200, GZIPPED, JSON_HEAD, "Content-Encoding: gzip")),
+    (
+        "byte by byte",
+        write(head(200, JSON_HEAD, f"Content-Length: {len(JSON)}"), *[bytes([b]) for b in JSON]),
+    ),
+    (
+        "HTTP/1.0",
+        then(write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON), Peer.close),
+    ),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("script", [row[1] for row in GOOD], ids=[row[0] for row in GOOD])
+def test_an_answer_in_any_framing_is_an_answer(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script, stream: bool
+) -> None:
+    """Also a plain completion where a stream was asked for: its text is then one chunk."""
+    fault_server.play(script)
+    events = list(make_http(fault_server.url).attempt(make_attempt(stream=stream)))
+    done = done_of(events)
+    assert done.message["content"] == "Hello"
+    if stream:
+        assert "".join(one.text for one in events if isinstance(one, Chunk)) == "Hello"
+        assert done.raw is None
+    else:
+        assert done.raw == completion()
+
+
+def test_a_gzipped_stream_is_decoded_as_it_comes(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """A proxy that compresses although nobody asked."""
+    compressed = gzip.compress(STREAM)
+    pieces = [compressed[at : at + 7] for at in range(0, len(compressed), 7)]
+    fault_server.play(
+        write(
+            head(
+                200, "Content-Type: text/event-stream", "Transfer-Encoding: chunked", "Content-Encoding: gzip"
+            ),
+            chunked(*pieces),
+        )
+    )
+    assert (
+        done_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True)))).message["content"]
+        == "Hello"
+    )
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_answer_without_end_is_cut_off(
+    fault_server: FaultServer,
+    make_http: Any,
+    make_attempt: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    coding: str,
+) -> None:
+    """Also one that only grows when it is unpacked."""
+    monkeypatch.setattr("showcaller.runtime.transports.http_exchange.MAX_ANSWER_BYTES", 100_000)
+    body = b" " * 1_000_000
+    data = gzip.compress(body) if coding == "gzip" else body
+    fault_server.play(then(reply(200, data, JSON_HEAD, f"Content-Encoding: {coding}"), Peer.close))
+    error = error_of(list(make_http(fault_server.url).attempt(make_attempt())))
+    assert type(error) is MalformedResponseError
+    assert "more than 100000 bytes" in str(error)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_an_answer_given_before_the_request_was_read_counts(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, stream: bool
+) -> None:
+    """A server that refuses a large body answers and hangs up while it is still being sent."""
+    fault_server.refuse_before_reading(reply(413, error_body(code="tokens_limit_reached")))
+    events = list(make_http(fault_server.url).attempt(make_attempt("x" * 8_000_000, stream=stream)))
+    error = error_of(events)
+    assert isinstance(error, ContextWindowExceededError | MalformedResponseError)
+
+
+def test_a_refused_connection_was_never_sent(make_http: Any, make_attempt: Any, closed_port: int) -> None:
+    """No Sent, and nothing can have been executed."""
+    events = list(make_http(f"http://127.0.0.1:{closed_port}/v1").attempt(make_attempt()))
+    assert len(events) == 1
+    error = error_of(events)
+    assert type(error) is BackendUnreachableError
+    assert not error.maybe_executed
+    assert f"127.0.0.1:{closed_port}" in str(error)
+
+
+def test_an_unknown_host_was_never_sent(make_http: Any, make_attempt: Any) -> None:
+    """The resolver's words are in the text."""
+    error = error_of(list(make_http("http://nowhere.invalid/v1").attempt(make_attempt())))
+    assert type(error) is BackendUnreachableError
+    assert "nowhere.invalid" in str(error)
+
+
+def test_what_is_sent_is_one_request_by_the_book(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Line for line."""
+    fault_server.play(good)
+    transport = make_http(
+        f"{fault_server.url}/?api-version=1",
+        model="ünï",
+        api_key=lambda: "the-key",
+        auth_header="api-key",
+        auth_scheme="",
+        headers={"X-Org": "acme", "user-agent": "mine"},
+    )
+    attempt = make_attempt(stream=True)
+    done_of(list(transport.attempt(attempt)))
+    request_head, _, body = fault_server.requests[0].partition(b"\r\n\r\n")
+    assert request_head.decode().split("\r\n") == [
+        "POST /v1/chat/completions?api-version=1 HTTP/1.1",
+        f"Host: 127.0.0.1:{fault_server.port}",
+        "Accept: application/json, text/event-stream",
+        "Accept-Encoding: identity",
+        "user-agent: mine",
+        "Content-Type: application/json",
+        "X-Org: acme",
+        "api-key: the-key",
+        f"Content-Length: {len(body)}",
+    ]
+    assert json.loads(body) == {
+        "model": "ünï",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **json.loads(attempt.payload),
+    }

@@ -1,0 +1,252 @@
+"""Timeouts, cancels and closes of the HTTP transport: no wait is longer than it may be."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from showcaller.actors.cancel import CancelScope
+from showcaller.actors.errors import (
+    BackendTimeoutError,
+    BackendUnreachableError,
+    RequestCancelledError,
+)
+from showcaller.actors.settings import Timeouts
+from showcaller.actors.transport import Chunk, Sent, TransportEvent
+from tests.runtime.transports.contract import done_of, error_of, read_until_chunk
+from tests.runtime.transports.fault_server import (
+    GOOD_EVENTS,
+    SSE_HEAD,
+    FaultServer,
+    Peer,
+    Script,
+    chunked,
+    good,
+    head,
+    piece,
+    stall_after,
+    then,
+    write,
+)
+
+NOTHING = write()
+HEAD = write(head(200, "Content-Type: application/json", "Content-Length: 99"))
+PART = write(head(200, "Content-Type: application/json", "Content-Length: 99") + b"{")
+FIRST_WORD = write(SSE_HEAD, chunked(piece("Hel"), end=False))
+PINGS = write(SSE_HEAD, chunked(*[b": ping\n\n"] * 3, end=False))
+
+PATIENT = {"connect": 20.0, "first_token": 20.0, "idle": 20.0, "total": 20.0}
+
+
+def timeouts(**short: float) -> Timeouts:
+    """Patient but for what is given."""
+    return Timeouts(**{**PATIENT, **short})
+
+
+@pytest.mark.parametrize(
+    ("stream", "script", "which"),
+    [
+        (False, NOTHING, "first_token"),
+        (True, NOTHING, "first_token"),
+        (True, write(SSE_HEAD), "first_token"),
+        (True, PINGS, "first_token"),
+        (False, HEAD, "idle"),
+        (False, PART, "idle"),
+        (True, FIRST_WORD, "idle"),
+    ],
+)
+def test_a_stall_is_timed_out_by_what_was_waited_for(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, stream: bool, script: Script, which: str
+) -> None:
+    """Headers and pings are no first token; the server sees the client hang up."""
+    fault_server.play(stall_after(script, fault_server))
+    attempt = make_attempt(stream=stream, timeout=timeouts(**{which: 0.15}))
+    error = error_of(list(make_http(fault_server.url).attempt(attempt)))
+    assert isinstance(error, BackendTimeoutError)
+    assert f"{which} timeout after 0.15 s" in str(error)
+    assert error.maybe_executed
+    assert fault_server.hung_up.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("stream", "script"), [(False, NOTHING), (False, PART), (True, FIRST_WORD), (True, NOTHING)]
+)
+def test_the_deadline_bounds_every_wait(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, stream: bool, script: Script
+) -> None:
+    """Where it comes before the timeout of its own."""
+    fault_server.play(stall_after(script, fault_server))
+    error = error_of(list(make_http(fault_server.url).attempt(make_attempt(stream=stream, deadline=0.15))))
+    assert isinstance(error, BackendTimeoutError)
+    assert re.search(r"total timeout after 0\.[1-9]\d* s", str(error))
+
+
+def drip(data: bytes) -> Callable[[Peer], None]:
+    """Send the same byte again and again, until the client hangs up."""
+
+    def script(peer: Peer) -> None:
+        ticks = threading.Event()
+        while not peer.closed:
+            peer.send(data)
+            ticks.wait(0.02)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        drip(b"X"),
+        then(write(b"HTTP/1.1 200 OK\r\n"), drip(b"a")),
+        then(write(SSE_HEAD), drip(b"0")),
+        then(FIRST_WORD, drip(b"8\r\n: ping\n\n\r\n")),
+    ],
+    ids=["status line", "header", "chunk size", "pings"],
+)
+def test_a_drip_does_not_outlive_the_deadline(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script
+) -> None:
+    """A byte now and then resets no clock but the idle one."""
+    fault_server.play(script)
+    attempt = make_attempt(stream=True, deadline=0.3)
+    error = error_of(list(make_http(fault_server.url).attempt(attempt)))
+    assert isinstance(error, BackendTimeoutError)
+    assert "total timeout" in str(error)
+
+
+def test_a_connection_that_is_not_accepted_is_timed_out(
+    full_backlog: int, make_http: Any, make_attempt: Any
+) -> None:
+    """Nothing was sent."""
+    transport = make_http(f"http://127.0.0.1:{full_backlog}/v1")
+    events = list(transport.attempt(make_attempt(timeout=timeouts(connect=0.2))))
+    assert len(events) == 1
+    error = error_of(events)
+    assert isinstance(error, BackendTimeoutError)
+    assert "connect timeout after 0.2 s" in str(error)
+    assert not error.maybe_executed
+
+
+def test_a_pool_without_a_free_connection_is_waited_for_as_long_as_a_connect(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """And then works again."""
+    fault_server.play(stall_after(FIRST_WORD, fault_server), good)
+    transport = make_http(fault_server.url, pool_size=1)
+    first = transport.attempt(make_attempt(stream=True))
+    read_until_chunk(first)
+    events = list(transport.attempt(make_attempt(timeout=timeouts(connect=0.1))))
+    error = error_of(events)
+    assert isinstance(error, BackendTimeoutError)
+    assert "no free connection" in str(error)
+    assert not error.maybe_executed
+    first.close()
+    done_of(list(transport.attempt(make_attempt())))
+
+
+def test_a_reader_that_dawdles_is_not_timed_out(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The idle clock runs only while the socket is read."""
+    now = [100.0]
+    fault_server.play(good)
+    transport = make_http(fault_server.url, now=lambda: now[0])
+    attempt = make_attempt(stream=True, timeout=timeouts(idle=1.0), deadline=1e9)
+    events = []
+    for event in transport.attempt(attempt):
+        events.append(event)
+        now[0] += 50.0
+    done_of(events)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", [NOTHING, HEAD, FIRST_WORD], ids=["head", "body", "stream"])
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_a_blocked_read_is_woken(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script, stream: bool, how: str
+) -> None:
+    """By a cancel as by the transport's close, from another thread; the server sees it at once."""
+    fault_server.play(stall_after(script, fault_server))
+    transport = make_http(fault_server.url)
+    cancel = CancelScope()
+    wake = cancel.cancel if how == "cancel" else transport.close
+    asked = threading.Thread(target=lambda: (fault_server.received.wait(10), wake()))
+    asked.start()
+    error = error_of(list(transport.attempt(make_attempt(stream=stream, cancel=cancel))))
+    asked.join(10)
+    assert type(error) is (RequestCancelledError if how == "cancel" else BackendUnreachableError)
+    assert error.maybe_executed
+    assert fault_server.hung_up.wait(10)
+
+
+def test_a_cancel_after_the_end_does_not_touch_the_connection(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """It may carry another attempt by then."""
+    fault_server.play(good)
+    transport = make_http(fault_server.url)
+    cancel = CancelScope()
+    done_of(list(transport.attempt(make_attempt(cancel=cancel))))
+    cancel.cancel()
+    done_of(list(transport.attempt(make_attempt())))
+    assert fault_server.connections == 1
+
+
+def test_a_cancel_between_connecting_and_sending_sends_nothing(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Who was refused at `Sent` has not been executed."""
+    fault_server.play(good)
+    cancel = CancelScope()
+    transport = make_http(fault_server.url)
+    events = transport.attempt(make_attempt(cancel=cancel))
+    assert isinstance(next(events), Sent)
+    cancel.cancel()
+    error = error_of(list(events))
+    assert isinstance(error, RequestCancelledError)
+    assert fault_server.requests == []
+
+
+def test_closing_the_iterator_at_sent_sends_nothing_and_keeps_the_connection(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """A claim that was refused costs no connection."""
+    fault_server.play(good)
+    transport = make_http(fault_server.url)
+    events = transport.attempt(make_attempt())
+    assert isinstance(next(events), Sent)
+    events.close()
+    assert fault_server.requests == []
+    done_of(list(transport.attempt(make_attempt())))
+    assert fault_server.connections == 1
+
+
+def test_closing_the_iterator_in_the_middle_hangs_up(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """So that the server stops working."""
+    fault_server.play(stall_after(FIRST_WORD, fault_server))
+    events = make_http(fault_server.url).attempt(make_attempt(stream=True))
+    seen: list[TransportEvent] = read_until_chunk(events)
+    events.close()
+    assert isinstance(seen[-1], Chunk)
+    assert fault_server.hung_up.wait(10)
+
+
+@pytest.mark.parametrize(
+    "events", [GOOD_EVENTS, GOOD_EVENTS[:4]], ids=["after [DONE]", "after finish_reason"]
+)
+def test_an_answer_that_is_whole_is_not_lost_to_a_server_that_does_not_end(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, events: tuple[bytes, ...]
+) -> None:
+    """The connection is given up instead."""
+    script = write(SSE_HEAD, chunked(*events, end=False))
+    fault_server.play(stall_after(script, fault_server))
+    attempt = make_attempt(stream=True, timeout=timeouts(idle=0.15))
+    done = done_of(list(make_http(fault_server.url).attempt(attempt)))
+    assert done.message["content"] == "Hello"
+    assert fault_server.hung_up.wait(10)
