@@ -46,7 +46,7 @@ format: build/installed-dev
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-bench: build/installed-core build/nginx/ready
+bench: build/installed-bench build/nginx/ready
 	@$(VENV_PYTHON) -m benchmarks $(ARGS)
 
 bench-peers: .venv-peers/ready build/nginx/ready
@@ -86,10 +86,11 @@ define install
     --config-settings editable_mode=strict --editable '.$(EXTRAS)')
 endef
 
-build/installed-run: EXTRAS = [embedded]
-build/installed-dev: EXTRAS = [embedded,lint,test]
+build/installed-bench: EXTRAS = [cli]
+build/installed-run: EXTRAS = [cli,embedded]
+build/installed-dev: EXTRAS = [cli,embedded,lint,test]
 
-build/installed-core: .venv/ready build/sources $(PACKAGING)
+build/installed-bench: .venv/ready build/sources $(PACKAGING)
 	$(install)
 	@touch $@
 
@@ -110,11 +111,11 @@ build/wheel: build/installed-dev $(SOURCES) $(PACKAGING)
 	@$(call quietly,$(VENV_PYTHON) -P -m build --no-isolation)
 	@touch $@
 
-# Without pip and without bytecode: what is in there is Showcaller and what it needs, and can be weighed.
+# Without pip and without extras: what is in there is Showcaller and what it needs, and can be weighed.
 build/smoke/ready: build/wheel
 	@rm -rf build/smoke
 	@$(VENV_PYTHON) -m venv --without-pip build/smoke
-	@$(call quietly,$(VENV_PYTHON) -m pip --python build/smoke/bin/python install --no-compile $(WHEEL))
+	@$(call quietly,$(VENV_PYTHON) -m pip --python build/smoke/bin/python install $(WHEEL))
 	@touch $@
 
 build/nginx/ready:

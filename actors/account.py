@@ -6,7 +6,7 @@ from showcaller.actors.messages import AttemptFinished, Observation, Settlement
 
 
 def settlement_of(finished: AttemptFinished, backend: str) -> Settlement:
-    """What was spent: what the backend counted; the reserved worst case when it may have been executed; else nothing."""
+    """What was spent: what the backend counted, or the reserved worst case if it may have been executed."""
     error = finished.error
     tokens: int | None = None
     if finished.usage is not None:

@@ -15,7 +15,9 @@ from showcaller.actors.tree_actor import TreeActor
 class Backend(TreeActor):
     """One incarnation of a backend. Its transport and its seats belong to the slot and outlive it."""
 
-    def __init__(self, slot: BackendSlot, *, clock: Clock, supervisor: Recipient, reader_timeout: float) -> None:
+    def __init__(
+        self, slot: BackendSlot, *, clock: Clock, supervisor: Recipient, reader_timeout: float
+    ) -> None:
         super().__init__()
         self._slot = slot
         self._clock = clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pykka
@@ -13,11 +12,10 @@ from showcaller.actors.kernel.child import Child, ChildState, RestartDue
 from showcaller.actors.kernel.message import Down, Recipient
 from showcaller.actors.kernel.restart import GiveUp, RestartIntensity
 from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.log import BACKEND_FAILED, BACKEND_RESTARTED
 from showcaller.actors.messages import AddBackend, DrainBackend, DrainDue
 from showcaller.actors.roster import Roster
 from showcaller.actors.slot import BackendSlot
-
-_log = logging.getLogger("showcaller.supervisor")
 
 
 class Fleet:
@@ -81,12 +79,9 @@ class Fleet:
         if slot is None or slot.child is None or slot.child.generation != down.generation:
             return None
         decision = slot.child.on_down(down)
-        if isinstance(decision, GiveUp):
-            _log.error(
-                "backend %s crashed too often and is FAILED; it is tried again in %.0f s", slot.name, decision.delay
-            )
-        elif decision is not None:
-            _log.warning("backend %s is restarted in %.1f s", slot.name, decision.delay)
+        if decision is not None:
+            event = BACKEND_FAILED if isinstance(decision, GiveUp) else BACKEND_RESTARTED
+            event.say(slot.name, decision.delay, slot.child.last_crash)
         return slot
 
     def on_restart_due(self, due: RestartDue) -> BackendSlot | None:
@@ -143,7 +138,8 @@ class Fleet:
     def stopped(self) -> bool:
         """Have all of them ended?"""
         return all(
-            slot.child is None or slot.child.state is ChildState.STOPPED for slot in self._roster.slots.values()
+            slot.child is None or slot.child.state is ChildState.STOPPED
+            for slot in self._roster.slots.values()
         )
 
     def _find(self, slot_id: str) -> BackendSlot | None:

@@ -6,7 +6,6 @@ and tried again later.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,9 @@ from attrs import frozen
 from showcaller.actors.kernel.child import Child, ChildState, RestartDue
 from showcaller.actors.kernel.message import Down, Recipient
 from showcaller.actors.kernel.restart import GiveUp
+from showcaller.actors.log import ACTOR_FAILED, ACTOR_RESTARTED
 from showcaller.actors.messages import Escalated, Provoke, WindDown
 from showcaller.actors.tree_actor import TreeActor
-
-_log = logging.getLogger("showcaller.guardian")
 
 
 @frozen
@@ -57,13 +55,12 @@ class Guardian(TreeActor):
         decision = charge.child.on_down(down, keep=self._keep)
         if self._stopping is not None:
             self._stop_next()
-        elif isinstance(decision, GiveUp):
-            if charge.essential:
-                self._runtime.tell(Escalated(down.slot, charge.child.last_crash or ""))
-            else:
-                _log.error("%s crashed too often; it is tried again in %.0f s", down.slot, decision.delay)
         elif decision is not None:
-            _log.warning("%s is restarted in %.1f s", down.slot, decision.delay)
+            gives_up = isinstance(decision, GiveUp)
+            event = ACTOR_FAILED if gives_up else ACTOR_RESTARTED
+            event.say(down.slot, decision.delay, charge.child.last_crash)
+            if gives_up and charge.essential:
+                self._runtime.tell(Escalated(down.slot, charge.child.last_crash or ""))
 
     def _keep(self, down: Down) -> list[Any]:
         """What the next incarnation gets: everything that was queued, and what it died of once, not twice."""

@@ -1,4 +1,4 @@
-"""The health monitor: judges each backend by its last attempts, and tells the supervisor when that changes."""
+"""The health monitor: judges each backend by its last attempts, and says when its judgement changes."""
 
 from __future__ import annotations
 

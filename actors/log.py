@@ -32,15 +32,24 @@ class LogEvent:
 
 RUNTIME_STARTED = LogEvent("showcaller.runtime", logging.INFO, "started with %d backends and %d routes")
 RUNTIME_STOPPED = LogEvent("showcaller.runtime", logging.INFO, "stopped; %d requests were still open")
+RUNTIME_FAILED = LogEvent("showcaller.runtime", logging.CRITICAL, "cannot go on: %s")
 AUTO_CHOSE = LogEvent("showcaller.runtime", logging.INFO, "no configuration; AUTO chose %s: %s")
-CALLBACK_RAISED = LogEvent("showcaller.runtime", logging.ERROR, "the callback of request %s raised")
+THREADS_LEFT = LogEvent(
+    "showcaller.runtime", logging.WARNING, "%d threads had not ended when the runtime stopped"
+)
+CALLBACK_RAISED = LogEvent("showcaller.callbacks", logging.ERROR, "a callback raised")
 
-BACKEND_RESTARTED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is restarted after: %s")
-BACKEND_FAILED = LogEvent("showcaller.supervisor", logging.ERROR, "%s died too often and is left FAILED: %s")
+ACTOR_RESTARTED = LogEvent("showcaller.guardian", logging.WARNING, "%s is restarted in %.1f s after: %s")
+ACTOR_FAILED = LogEvent("showcaller.guardian", logging.ERROR, "%s died too often, is FAILED for %.0f s: %s")
+
+BACKEND_RESTARTED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is restarted in %.1f s after: %s")
+BACKEND_FAILED = LogEvent(
+    "showcaller.supervisor", logging.ERROR, "%s died too often, is FAILED for %.0f s: %s"
+)
 BACKEND_RETIRED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is retired by its provider: %s")
 BREAKER_OPENED = LogEvent("showcaller.supervisor", logging.WARNING, "%s gets no requests for %.1f s: %s")
 BREAKER_CLOSED = LogEvent("showcaller.supervisor", logging.INFO, "%s gets requests again")
 ATTEMPT_FAILED = LogEvent("showcaller.supervisor", logging.DEBUG, "request %s, attempt %d at %s failed: %s")
+SEAT_ABANDONED = LogEvent("showcaller.supervisor", logging.WARNING, "a seat of %s hangs and is abandoned")
 
-SEAT_ABANDONED = LogEvent("showcaller.seat", logging.WARNING, "a seat of %s hangs and is abandoned")
 TRANSPORT_RAISED = LogEvent("showcaller.seat", logging.ERROR, "the transport of %s raised")

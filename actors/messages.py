@@ -27,28 +27,28 @@ Key = tuple[str, int]
 # --- the way of a request ---------------------------------------------------------------------------
 
 
-@frozen
+@frozen(eq=False)
 class Submit(Message):
     """What a user sends to `runtime.supervisor`: carry out this request. By ask, the reply is its Outcome."""
 
     request: ChatRequest
 
 
-@frozen
+@frozen(eq=False)
 class Coalesce(Message):
     """To the deduplicator: let this flight's request wait for an identical one, or let it fly."""
 
     flight: Flight
 
 
-@frozen
+@frozen(eq=False)
 class Route(Message):
     """To the supervisor: find a backend for this flight."""
 
     flight: Flight
 
 
-@frozen
+@frozen(eq=False)
 class FlightDone(Message):
     """To the deduplicator: this flight of the key has its outcome."""
 
@@ -56,19 +56,19 @@ class FlightDone(Message):
     flight: Flight
 
 
-@frozen
+@frozen(eq=False)
 class Withdrawn(Message):
     """To the supervisor: nobody waits for this flight any more."""
 
     flight: Flight
 
 
-@frozen
+@frozen(eq=False)
 class Promoted(Message):
     """To the supervisor: a more urgent request waits for a flight now."""
 
 
-@frozen
+@frozen(eq=False)
 class Reserve(Message):
     """To the quota manager: may this attempt spend one request and so many tokens?"""
 
@@ -77,14 +77,14 @@ class Reserve(Message):
     tokens: int
 
 
-@frozen
+@frozen(eq=False)
 class Granted(Message):
     """To the supervisor: it may."""
 
     attempt: AttemptRecord
 
 
-@frozen
+@frozen(eq=False)
 class Refused(Message):
     """To the supervisor: it may not, and nothing of that scope may for `retry_after` seconds."""
 
@@ -94,7 +94,7 @@ class Refused(Message):
     retry_after: float
 
 
-@frozen
+@frozen(eq=False)
 class Execute(Message):
     """To a backend: carry out this attempt."""
 
@@ -102,7 +102,7 @@ class Execute(Message):
     attempt: Attempt
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class AttemptFinished(Message):
     """To the supervisor: the attempt has ended, and its seat is free.
 
@@ -130,7 +130,7 @@ class AttemptFinished(Message):
 # --- the settlement and the observers ---------------------------------------------------------------
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Settlement:
     """How a reservation ended: `tokens` spent, or None when it was not carried out and is refunded."""
 
@@ -139,14 +139,14 @@ class Settlement:
     tokens: int | None
 
 
-@frozen
+@frozen(eq=False)
 class Settle(Message):
     """To the quota manager: these reservations have ended. Never dropped."""
 
     settlements: tuple[Settlement, ...]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Observation:
     """One finished attempt, for the observers.
 
@@ -176,7 +176,7 @@ class Observation:
     metadata: Mapping[str, Any] = field(repr=False)
 
 
-@frozen
+@frozen(eq=False)
 class Observed(Message):
     """To the observers: these attempts have finished. May be dropped."""
 
@@ -184,7 +184,7 @@ class Observed(Message):
     observations: tuple[Observation, ...]
 
 
-@frozen
+@frozen(eq=False)
 class HealthChanged(Message):
     """To the supervisor: a backend's health is another now."""
 
@@ -195,24 +195,24 @@ class HealthChanged(Message):
 # --- the supervisor's own timers --------------------------------------------------------------------
 
 
-@frozen
+@frozen(eq=False)
 class RetryDue(Message):
     """The backoff of a flight has passed."""
 
     flight: Flight
 
 
-@frozen
+@frozen(eq=False)
 class Wake(Message):
     """A backend may be eligible again: look at the queues."""
 
 
-@frozen
+@frozen(eq=False)
 class Flush(Message):
     """Send what was collected for the quota manager and the observers."""
 
 
-@frozen
+@frozen(eq=False)
 class Sweep(Message):
     """Look for attempts that are overdue and for flights that are done but still queued."""
 
@@ -220,7 +220,7 @@ class Sweep(Message):
 # --- the tree ---------------------------------------------------------------------------------------
 
 
-@frozen
+@frozen(eq=False)
 class AddBackend(Message):
     """To the supervisor: a new slot. The reply is None, or the error that refuses it."""
 
@@ -228,7 +228,7 @@ class AddBackend(Message):
     reply: ReplyFuture
 
 
-@frozen
+@frozen(eq=False)
 class DrainBackend(Message):
     """To the supervisor: give the backend nothing new; `remove` it when it is empty or `deadline` has passed.
 
@@ -241,26 +241,26 @@ class DrainBackend(Message):
     reply: ReplyFuture
 
 
-@frozen
+@frozen(eq=False)
 class DrainDue(Message):
     """The drain deadline of a slot has passed."""
 
     slot: BackendSlot
 
 
-@frozen
+@frozen(eq=False)
 class WindDown(Message):
     """To the guardian and the supervisor: stop your children, then yourself."""
 
 
-@frozen
+@frozen(eq=False)
 class Provoke(Message):
     """To any actor of the tree: crash now. A drill."""
 
     reason: str
 
 
-@frozen
+@frozen(eq=False)
 class Escalated(Message):
     """To the runtime: an actor without which nothing works crashed too often."""
 

@@ -84,7 +84,9 @@ class QuotaManager(TreeActor):
             self._supervisor.tell(Granted(attempt))
         else:
             scope, refusal = refused
-            self._supervisor.tell(Refused(attempt, scope, refusal.limit, max(0.001, refusal.not_before - now)))
+            self._supervisor.tell(
+                Refused(attempt, scope, refusal.limit, max(0.001, refusal.not_before - now))
+            )
 
     def on_settle(self, message: Settle) -> None:
         """Reservations have ended."""

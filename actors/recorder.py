@@ -25,7 +25,9 @@ class Recordings:
         with self._lock:
             self._kept.append(recording)
 
-    def get_recordings(self, backend: str | None = None, *, success_only: bool = False) -> list[RecordedRequest]:
+    def get_recordings(
+        self, backend: str | None = None, *, success_only: bool = False
+    ) -> list[RecordedRequest]:
         """The recordings, the oldest first; of one backend, or only the successes, when asked for."""
         with self._lock:
             kept = list(self._kept)

@@ -57,7 +57,7 @@ class RoutingTable:
         flight.queued = True
 
     def reroute(self) -> list[Flight]:
-        """The roster has changed: forget the lanes; returns the flights that were queued, the oldest first."""
+        """The roster has changed: forget the lanes; the flights that were queued, the oldest first."""
         waiting = [flight for lane in self._lanes.values() for flight in lane.queue.drain()]
         self._lanes.clear()
         for flight in waiting:

@@ -6,7 +6,6 @@ of it; the supervisor hears of every attempt exactly once, when the seat is free
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 from showcaller.actors.enums import Source
@@ -19,12 +18,11 @@ from showcaller.actors.errors import (
 from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.log import TRANSPORT_RAISED
 from showcaller.actors.messages import AttemptFinished
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent, Transport, TransportEvent
-
-_log = logging.getLogger("showcaller.seat")
 
 STALL_POLL = 0.05
 """Seconds after which a seat whose reader is slow looks at the clock again."""
@@ -71,7 +69,7 @@ class Seat:
         except ShowcallerError as error:
             self._end(error)
         except Exception as error:
-            _log.exception("the transport of %s raised", self._attempt.backend)
+            TRANSPORT_RAISED.say(self._attempt.backend, error=error)
             self._end(
                 BackendCrashedError(
                     f"{self._attempt.backend}: its transport raised {type(error).__name__}; this is a bug in the "

@@ -108,7 +108,7 @@ class BackendSlot:
 
     @property
     def out_of_service(self) -> str | None:
-        """Why nothing can be sent to it, with no time known at which that changes; None: it can, or soon will."""
+        """Why nothing can be sent to it, when no time is known at which that changes; else None."""
         if self.retired:
             return "retired by its provider"
         if not self.config.enabled:
@@ -118,4 +118,3 @@ class BackendSlot:
         if self.draining:
             return "draining"
         return None
-

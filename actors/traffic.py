@@ -6,7 +6,7 @@ one of `taken_back`, `finished` and `given_up`; each of them settles its reserva
 
 from __future__ import annotations
 
-import logging
+import contextlib
 
 from pykka import ActorDeadError
 
@@ -20,6 +20,13 @@ from showcaller.actors.errors import (
 from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.log import (
+    ATTEMPT_FAILED,
+    BACKEND_RETIRED,
+    BREAKER_CLOSED,
+    BREAKER_OPENED,
+    SEAT_ABANDONED,
+)
 from showcaller.actors.messages import AttemptFinished, Execute, Refused, Reserve, RetryDue, Settlement
 from showcaller.actors.policies.retry import Retry, RetryPolicy, decide
 from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, too_late
@@ -27,8 +34,6 @@ from showcaller.actors.roster import Roster
 from showcaller.actors.routing import RoutingTable
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Attempt
-
-_log = logging.getLogger("showcaller.supervisor")
 
 MAX_CRASHES = 2
 """That many deaths of a backend under one request are enough: the request may be the cause."""
@@ -69,7 +74,7 @@ class Traffic:
         self._closed_by: str | None = None
 
     def take_over(self) -> None:
-        """Rebuild from the roster: attempts in flight are waited for, the others begun anew, in their old order."""
+        """Rebuild from the roster: what is in flight is waited for, the rest begun anew in its old order."""
         for slot in self._roster.slots.values():
             for record in list(slot.in_flight.values()):
                 self._table.connections.start(slot.name)
@@ -161,11 +166,9 @@ class Traffic:
             timeout=slot.config.timeout,
             cancel=record.scope,
         )
-        try:
+        # When it has just died, its Down is on the way, and takes back what was dispatched and not claimed.
+        with contextlib.suppress(ActorDeadError):
             slot.tell(Execute(record, attempt))
-        except ActorDeadError:
-            # Its Down is on the way, and takes back what was dispatched and not claimed.
-            _log.debug("%s died before attempt %d of %s reached it", slot.name, record.number, flight.id)
 
     def refused(self, message: Refused) -> None:
         """The attempt cannot be paid for: its scope sleeps, and the flight gets its old place back."""
@@ -215,21 +218,33 @@ class Traffic:
             self._after_failure(flight, slot, error, committed=committed)
         return slot
 
-    def _judge(self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError | None, *, begun: bool) -> None:
+    def _judge(
+        self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError | None, *, begun: bool
+    ) -> None:
         """What the end of an attempt says about its backend."""
         now = self._clock.now()
+        if error is not None:
+            ATTEMPT_FAILED.say(record.flight.id, record.number, slot.name, error.message)
         if isinstance(error, BackendRetiredError):
             slot.retired = True
+            BACKEND_RETIRED.say(slot.name, error.message)
         if isinstance(error, RateLimitError) and error.retry_after is not None:
             slot.not_before = max(slot.not_before, now + error.retry_after)
+        epoch = slot.breaker.epoch
         if error is None and begun:
             slot.breaker.record_success(record.epoch)
+            if slot.breaker.epoch != epoch:
+                BREAKER_CLOSED.say(slot.name)
         elif error is not None and error.blames_backend:
             slot.breaker.record_failure(record.epoch, now)
+            if slot.breaker.epoch != epoch:
+                BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
         else:
             slot.breaker.release(record.epoch)
 
-    def _after_failure(self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool) -> None:
+    def _after_failure(
+        self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool
+    ) -> None:
         if flight.done:
             return
         flight.errors.append(error)
@@ -265,14 +280,18 @@ class Traffic:
         if record.seat is not None:
             slot.abandoned.add(record.key)
             slot.workers.abandon(record.seat)
+            SEAT_ABANDONED.say(slot.name)
         if error.blames_backend:
             slot.breaker.record_failure(record.epoch, self._clock.now())
         self._free(slot, record, tokens=record.tokens)
         self._after_failure(flight, slot, error, committed=committed)
 
     def orphaned(self, slot: BackendSlot, record: AttemptRecord, *, in_hand: bool) -> None:
-        """The actor that was given an attempt has died. What was not claimed goes elsewhere; what was may still
-        answer, and a request that may be repeated does not wait for that alone: the first answer wins."""
+        """The actor that was given an attempt has died.
+
+        What was not claimed goes elsewhere. What was may still answer, and a request that may be repeated
+        does not wait for that alone: the first answer wins.
+        """
         flight = record.flight
         unclaimed = flight.revoke_unclaimed(record)
         if unclaimed:
@@ -295,7 +314,7 @@ class Traffic:
             flight.fail(final_error(flight))
 
     def sweep(self, now: float, grace: float) -> list[tuple[BackendSlot, AttemptRecord]]:
-        """Let go of what is done or was never answered; returns the attempts that are overdue by `grace` seconds."""
+        """Let go of what is done or got no reply; the attempts that are overdue by `grace` seconds."""
         self._table.purge()
         overdue = []
         for slot in self._roster.slots.values():

@@ -35,7 +35,7 @@ from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Callback, Pending
 
 
-@frozen
+@frozen(eq=False)
 class Expire(Message):
     """The deadline of a request has come."""
 

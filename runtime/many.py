@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Iterable
@@ -34,9 +33,7 @@ def _outcome(started: Pending | Errored) -> Outcome:
     return started.outcome
 
 
-def ask_many(
-    edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int
-) -> list[Outcome]:
+def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
     _check(max_concurrency)
     room = threading.Semaphore(max_concurrency)
@@ -64,6 +61,8 @@ async def ask_many_async(
     edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int
 ) -> AsyncIterator[tuple[int, Outcome]]:
     """The place of each prompt and its Outcome, as they complete; see Runtime.ask_many_async."""
+    import asyncio  # slow to import, and needed by few
+
     _check(max_concurrency)
     loop = asyncio.get_running_loop()
     done: asyncio.Queue[int] = asyncio.Queue()

@@ -5,7 +5,6 @@ The caller's callbacks run on the callback threads, so that a slow one slows onl
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import logging
 from collections.abc import Callable, Generator
@@ -14,6 +13,7 @@ from typing import Any
 from showcaller.actors.errors import RequestCancelledError
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.workers import Workers
+from showcaller.actors.log import CALLBACK_RAISED
 from showcaller.actors.models import Answered, BackendResponse, Outcome
 
 _log = logging.getLogger("showcaller.callbacks")
@@ -30,8 +30,8 @@ class Callback:
         """Call it; what it raises is logged."""
         try:
             self._function(self._argument)
-        except Exception:
-            _log.exception("a callback raised")
+        except Exception as error:
+            CALLBACK_RAISED.say(error=error)
 
     def wait(self, seconds: float) -> None:
         """Never called: a callback has no pauses."""
@@ -96,6 +96,8 @@ class Pending(concurrent.futures.Future[BackendResponse]):
         super().add_done_callback(lambda _: wake())
 
     def __await__(self) -> Generator[Any, None, BackendResponse]:
+        import asyncio  # slow to import, and needed by few
+
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
 

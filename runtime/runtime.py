@@ -26,12 +26,14 @@ from showcaller.actors.kernel.message import Down
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.watchdog import Watchdog
 from showcaller.actors.kernel.workers import ThreadWorkers
+from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED, THREADS_LEFT
 from showcaller.actors.messages import Escalated, WindDown
-from showcaller.actors.models import BackendResponse, ChatRequest, Outcome
+from showcaller.actors.models import BackendResponse, Outcome
 from showcaller.actors.recorder import Recordings
 from showcaller.actors.transport import Transport
 from showcaller.runtime.backends import Backends
 from showcaller.runtime.edge import Edge
+from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.many import ask_many, ask_many_async
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
@@ -151,9 +153,11 @@ class Runtime:
         return runtime
 
     def _begin(self) -> None:
+        set_up_logging()
         _running.add(self)
         self._watchdog.start()
         self._tree.start(self._root)
+        RUNTIME_STARTED.say(len(self.backends), len(self._tree.config.routes))
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +195,11 @@ class Runtime:
         return self._edge.accept(as_request(prompt, options))[1]
 
     def tell(
-        self, prompt: Prompt, *, on_outcome: Callable[[Outcome], object] | None = None, **options: Unpack[Options]
+        self,
+        prompt: Prompt,
+        *,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        **options: Unpack[Options],
     ) -> str:
         """Ask and forget; the request's id.
 
@@ -301,12 +309,16 @@ class Runtime:
             try:
                 self._edge.wait_until_empty(self._stop_timeout if timeout is None else timeout)
             finally:
+                RUNTIME_STOPPED.say(self._edge.account.open)
                 self._edge.fail_all(error)
                 self._tear_down()
                 self._stopped.set()
 
     def _fail(self, reason: str) -> None:
-        error = RuntimeStoppedError(f"the runtime cannot go on: {reason}; the log has the place, start a new one")
+        RUNTIME_FAILED.say(reason)
+        error = RuntimeStoppedError(
+            f"the runtime cannot go on: {reason}; the log has the place, start a new one"
+        )
         self._edge.close(error)
         self._edge.fail_all(error)
 
@@ -321,14 +333,20 @@ class Runtime:
         for slot in slots:
             slot.transport.close()
             slot.workers.close()
-        for slot in slots:
-            slot.workers.join(TEARDOWN_SECONDS)
         self._callbacks.close()
-        self._callbacks.join(TEARDOWN_SECONDS)
         self._watchdog.stop()
-        self._clock.stop(TEARDOWN_SECONDS)
-        self._shared.stop(TEARDOWN_SECONDS)
-        self._pinned.stop(TEARDOWN_SECONDS)
+        until = self._clock.now() + TEARDOWN_SECONDS
+
+        def left() -> float:
+            return max(0.0, until - self._clock.now())
+
+        hanging = sum(
+            workers.join(left()) for workers in [self._callbacks, *(slot.workers for slot in slots)]
+        )
+        for part in (self._shared, self._pinned, self._clock):
+            hanging += not part.stop(left())
+        if hanging:
+            THREADS_LEFT.say(hanging)
 
     def _stop_what_is_left(self) -> None:
         """The actors that an orderly stop did not reach, because the guardian died or one of them hangs."""
@@ -347,4 +365,10 @@ def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:
     from showcaller.runtime.search_path import find_config
 
     path = find_config() if config is None else config
-    return detect().require() if path is None else load_config(path)
+    if path is not None:
+        return load_config(path)
+    choice = detect()
+    found = choice.require()
+    if choice.chosen is not None:
+        AUTO_CHOSE.say(choice.chosen.name, choice.chosen.reason)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self
@@ -91,6 +90,8 @@ class AsyncChatStream:
         return chunk
 
     async def _readable(self) -> None:
+        import asyncio  # slow to import, and needed by few
+
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
 

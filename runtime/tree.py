@@ -56,7 +56,9 @@ class Tree:
         children: the guardian's children, in the order of their start.
     """
 
-    def __init__(self, system: ActorSystem, config: RuntimeConfig, transports: Mapping[str, Transport]) -> None:
+    def __init__(
+        self, system: ActorSystem, config: RuntimeConfig, transports: Mapping[str, Transport]
+    ) -> None:
         self.system = system
         self.config = config
         self._numbers = itertools.count(1)
@@ -64,7 +66,8 @@ class Tree:
         self.health = HealthBoard(HealthThresholds())
         self.quotas = QuotaBook(
             QuotaLimits(
-                requests_per_hour=config.quota.requests_per_hour, requests_per_day=config.quota.requests_per_day
+                requests_per_hour=config.quota.requests_per_hour,
+                requests_per_day=config.quota.requests_per_day,
             )
         )
         self.recordings = Recordings()
@@ -142,7 +145,9 @@ class Tree:
                 essential=True,
             ),
             _Plan("supervisor", Supervisor, supervisor, shared, essential=True, winds_down=True),
-            _Plan("deduplicator", Deduplicator, lambda: (self.address("supervisor"),), shared, essential=True),
+            _Plan(
+                "deduplicator", Deduplicator, lambda: (self.address("supervisor"),), shared, essential=True
+            ),
         ]
 
     def _child(self, plan: _Plan) -> Child:

@@ -104,8 +104,8 @@ class KernelActor(pykka.Actor):
         traceback: TracebackType | None,
     ) -> None:
         """Pykka's way of saying that a phase raised."""
-        if exception_value is not None:
-            self._cell.crashed(exception_value)
+        assert exception_value is not None
+        self._cell.crashed(exception_value)
         self._cell.phase = "on_failure"
         self.actor_stopped.set()
 

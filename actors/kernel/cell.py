@@ -121,4 +121,5 @@ class Cell:
         except Exception as error:  # noqa: BLE001 - nor what a parent raises
             _log.error("the parent of %s did not take its Down: %s", self.name, type(error).__name__)
         if down.crash is not None:
-            _log.error("%s died: %s", self.name, down.crash)
+            # As text: a handler that keeps records would keep the traceback.
+            _log.error("%s died: %s", self.name, str(down.crash))

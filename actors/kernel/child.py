@@ -28,7 +28,7 @@ class ChildState(enum.Enum):
     STOPPED = "stopped"
 
 
-@frozen
+@frozen(eq=False)
 class RestartDue(Message):
     """The backoff of a slot has passed."""
 
@@ -89,7 +89,9 @@ class Child:
         else:
             self.address.tell(farewell)
 
-    def on_down(self, down: Down, keep: Callable[[Down], Iterable[Any]] = lambda down: ()) -> Restart | GiveUp | None:
+    def on_down(
+        self, down: Down, keep: Callable[[Down], Iterable[Any]] = lambda down: ()
+    ) -> Restart | GiveUp | None:
         """Take note of a Down; None when it is stale or was wanted, else what was decided and set going.
 
         Args:
@@ -116,7 +118,9 @@ class Child:
         if self.state is ChildState.RUNNING and (ref is None or not ref.is_alive()):
             self.on_down(Down(self.slot, self.generation))
         elif self.state in (ChildState.RESTARTING, ChildState.FAILED):
-            self._expect_restart(0.0 if self.state is ChildState.RESTARTING else self._intensity.retry_failed_after)
+            self._expect_restart(
+                0.0 if self.state is ChildState.RESTARTING else self._intensity.retry_failed_after
+            )
 
     def _expect_restart(self, delay: float) -> None:
         self._system.clock.call_later(delay, self.parent, RestartDue(self.slot, self.generation))

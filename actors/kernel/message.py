@@ -35,7 +35,7 @@ class Message:
             raise TypeError(f"{cls.__name__} would go to Pykka's own {cls.handler}; give it another name")
 
 
-@frozen
+@frozen(eq=False)
 class Crash:
     """Why an incarnation died: in which phase, and of what."""
 
@@ -49,7 +49,7 @@ class Crash:
         return f"{type(self.error).__name__} in {self.phase}{place}"
 
 
-@frozen
+@frozen(eq=False)
 class Down(Message):
     """An incarnation has ended; its parent gets exactly one, whatever the way of dying.
 

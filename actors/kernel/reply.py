@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import threading
@@ -89,6 +88,8 @@ class ReplyFuture(Future[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         if self._get_hook is not None:
             return (yield from self._resolved().__await__())
+        import asyncio  # slow to import, and needed by few
+
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
 

@@ -42,14 +42,15 @@ class TransportFactory:
         if backend.backend_type is BackendType.EMBEDDED:
             return self._embedded(backend)
         raise ConfigurationError(
-            f"backends.{backend.entry}.type = {backend.backend_type.value!r} is not carried out by this version; "
-            "use openai, or embedded"
+            f"backends.{backend.entry}.type = {backend.backend_type.value!r} is not driven by this version; "
+            "use openai or embedded"
         )
 
     def _http(self, backend: BackendConfig) -> Transport:
         from showcaller.runtime.transports.http import HttpTransport
 
-        assert backend.model is not None and backend.base_url is not None
+        assert backend.model is not None
+        assert backend.base_url is not None
         first = self._entries.get(backend.entry)
         if first is not None and not first.closed:
             return first.for_model(backend.model)
@@ -75,5 +76,5 @@ class TransportFactory:
         model = backend.model or "smollm2"
         path = ensure_model(model, progress=self._progress)
         return EmbeddedTransport(
-            model_path=Path(path), model=model, clock=self._clock.now, **backend.options
+            model_path=path, model=Path(model).stem, clock=self._clock.now, **backend.options
         )

@@ -24,7 +24,6 @@ class ResponseSource(io.RawIOBase):
 
     def __init__(self, receive_into: Callable[[memoryview], int]) -> None:
         self._receive_into = receive_into
-        self._ended = False
         self.surplus = False
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -37,12 +36,17 @@ class ResponseSource(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """One read."""
-        return 0 if self._ended else self._receive_into(buffer)
+        return self._receive_into(buffer)
 
     def end(self, buffer: io.BufferedReader) -> None:
         """The response is closed, and `buffer` with it."""
-        self._ended = True
+        # Nothing more is read, and whoever reads is let go: it would be a reference cycle for each request.
+        self._receive_into = _nothing
         self.surplus = bool(buffer.peek())
+
+
+def _nothing(buffer: memoryview) -> int:
+    return 0
 
 
 class _Buffer(io.BufferedReader):

@@ -1,4 +1,4 @@
-"""What the tests of the kernel share: time that is moved by hand, a parent that remembers, a host of actors."""
+"""What the tests of the kernel share: time moved by hand, a parent that remembers, a host of actors."""
 
 from __future__ import annotations
 
@@ -102,10 +102,11 @@ class Unheard(Message):
 class Player(KernelActor):
     """Does what its messages say; a phase that is named in `raising` raises that error."""
 
-    def __init__(self, raising=None, seen=None):
+    def __init__(self, raising=None, seen=None, failures=None):
         super().__init__()
         self.raising = raising or {}
         self.seen = [] if seen is None else seen
+        self.failures = [] if failures is None else failures
 
     def on_start(self):
         self._raise("on_start")
@@ -114,7 +115,7 @@ class Player(KernelActor):
         self._raise("on_stop")
 
     def on_failure(self, exception_type, exception_value, traceback):
-        self.seen.append(exception_type)
+        self.failures.append(exception_type)
         self._raise("on_failure")
 
     def _raise(self, phase):
@@ -198,6 +199,13 @@ def host(request):
 @pytest.fixture
 def shared_host():
     host = Host(_make("shared"))
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def pinned_host():
+    host = Host(_make("pinned"))
     yield host
     host.close()
 

@@ -136,13 +136,13 @@ def test_a_raising_on_start_is_one_down(host, error):
 @ANY_ERROR
 def test_a_raising_on_failure_leaves_the_first_reason(host, error):
     """on_failure is called once, and what it raises changes nothing."""
-    seen = []
-    ref = host.spawn(raising={"on_failure": error("x")}, seen=seen)
+    failures = []
+    ref = host.spawn(raising={"on_failure": error("x")}, failures=failures)
     ref.tell(host.Boom(LookupError("y")))
     down = host.only_down()
     assert isinstance(down.crash.error, LookupError)
     assert down.crash.phase == "on_boom"
-    assert seen == [LookupError]
+    assert failures == [LookupError]
 
 
 @ANY_ERROR
@@ -192,6 +192,32 @@ def test_a_thread_that_cannot_start_is_one_down(host, no_threads):
     assert down.crash.phase == "start of its thread"
     assert isinstance(down.crash.error, RuntimeError)
     assert not refs[0].is_alive()
+
+
+def test_a_thread_whose_start_fails_when_it_runs_already_is_one_down(pinned_host, monkeypatch):
+    """A Ctrl-C can come at any place of Thread.start; the actor then ends from two sides."""
+    entered, release = threading.Event(), threading.Event()
+
+    class Slow(pinned_host.Player):
+        def on_start(self):
+            entered.set()
+            assert release.wait(BOUND)
+
+    original, started = threading.Thread.start, []
+
+    def start(thread):
+        started.append(thread)
+        original(thread)
+        assert entered.wait(BOUND)
+        raise RuntimeError("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert pinned_host.spawn(Slow) is None
+    release.set()
+    started[0].join(BOUND)
+    assert not started[0].is_alive()
+    assert pinned_host.only_down().crash.phase == "start of its thread"
 
 
 def test_what_interrupts_the_start_of_the_thread_goes_on_after_the_down(host, monkeypatch):
@@ -311,3 +337,5 @@ def test_an_actor_cannot_be_started_without_a_parent():
     """Pykka's own way in is closed."""
     with pytest.raises(TypeError, match=r"system\.spawn\(KernelActor"):
         KernelActor.start()
+    with pytest.raises(AssertionError, match="unreachable"):
+        KernelActor._start_actor_loop(None)

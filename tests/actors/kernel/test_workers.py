@@ -208,7 +208,7 @@ def test_a_thread_that_was_idle_too_long_looks_at_the_queue_once_more(pool, monk
     (first,) = run(workers, Job())
     assert first.done.wait(BOUND)
     wait_for_idle(workers, 1)
-    first.thread_queue = workers._jobs
+    jobs = workers._jobs
     got, go_on = threading.Event(), threading.Event()
 
     class Expires:
@@ -228,8 +228,8 @@ def test_a_thread_that_was_idle_too_long_looks_at_the_queue_once_more(pool, monk
                 raise module.queue.Empty
             return self.jobs.get(timeout=timeout)
 
-    workers._jobs = Expires(first.thread_queue)
-    first.thread_queue.put(wake := Job())
+    workers._jobs = Expires(jobs)
+    jobs.put(wake := Job())
     with workers._lock:
         workers._backlog += 1
     assert wake.done.wait(BOUND)

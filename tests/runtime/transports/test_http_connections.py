@@ -21,6 +21,7 @@ from showcaller.actors.errors import (
     MalformedResponseError,
     RequestCancelledError,
 )
+from showcaller.actors.transport import Done
 from showcaller.runtime.transports.http_endpoint import HttpEndpoint
 from tests.runtime.transports.contract import done_of, error_of
 from tests.runtime.transports.fault_server import (
@@ -112,6 +113,29 @@ def test_bytes_beyond_the_answer_are_never_the_next_answer(
     for _ in range(2):
         done_of(list(transport.attempt(make_attempt(stream=stream))))
     assert fault_server.connections == 2
+
+
+def test_a_stream_that_breaks_after_its_last_word_is_an_answer_on_a_lost_connection(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The answer is whole, the chunked coding is not."""
+    fault_server.play(write(SSE_HEAD, chunked(*GOOD_EVENTS[:4], end=False), b"zz\r\n"), good)
+    transport = make_http(fault_server.url)
+    for _ in range(2):
+        done_of(list(transport.attempt(make_attempt(stream=True))))
+    assert fault_server.connections == 2
+
+
+def test_the_connection_is_free_when_the_answer_is_handed_out(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Whoever is told of the answer may send the next request at once."""
+    fault_server.play(good)
+    transport = make_http(fault_server.url, pool_size=1)
+    first = transport.attempt(make_attempt())
+    assert any(isinstance(event, Done) for event in first)
+    done_of(list(transport.attempt(make_attempt(deadline=5.0))))
+    assert fault_server.connections == 1
 
 
 def test_a_kept_connection_that_breaks_when_it_is_used_is_a_failure_not_a_retry(

@@ -153,6 +153,7 @@ BROKEN: list[tuple[str, Script]] = [
     ("null answer", reply(200, completion(None))),
     ("no gzip at all", reply(200, JSON, JSON_HEAD, "Content-Encoding: gzip")),
     ("cut gzip", reply(200, GZIPPED[:-20], JSON_HEAD, "Content-Encoding: gzip")),
+    ("gzip without its end", reply(200, GZIPPED[:-4], JSON_HEAD, "Content-Encoding: gzip")),
     ("unknown coding", reply(200, GZIPPED, JSON_HEAD, "Content-Encoding: br")),
 ]
 

@@ -83,6 +83,13 @@ def test_no_canary_comes_back(
         assert "canary" not in text
 
 
+def test_a_short_key_is_masked_too(fault_server: FaultServer, make_http: Any, make_attempt: Any) -> None:
+    """Too short for the process-wide register, which masks it nowhere else."""
+    fault_server.play(reply(401, b"bad key: q7!x"))
+    error = error_of(list(make_http(fault_server.url, api_key=lambda: "q7!x").attempt(make_attempt())))
+    assert "q7!x" not in str(error)
+
+
 def test_a_credential_in_the_url_is_refused(make_http: Any) -> None:
     """It would be in every text that names the endpoint."""
     with pytest.raises(ConfigurationError, match="api_key") as caught:

@@ -13,6 +13,7 @@ from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
     BackendTimeoutError,
     BackendUnreachableError,
+    BillingError,
     RequestCancelledError,
 )
 from showcaller.actors.settings import Timeouts
@@ -38,6 +39,9 @@ HEAD = write(head(200, "Content-Type: application/json", "Content-Length: 99"))
 PART = write(head(200, "Content-Type: application/json", "Content-Length: 99") + b"{")
 FIRST_WORD = write(SSE_HEAD, chunked(piece("Hel"), end=False))
 PINGS = write(SSE_HEAD, chunked(*[b": ping\n\n"] * 3, end=False))
+
+OPEN_END = write(head(200, "Content-Type: application/json") + b"{")
+OPEN_STREAM = write(head(200, "Content-Type: text/event-stream") + piece("Hel"))
 
 PATIENT = {"connect": 20.0, "first_token": 20.0, "idle": 20.0, "total": 20.0}
 
@@ -164,7 +168,11 @@ def test_a_reader_that_dawdles_is_not_timed_out(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("script", [NOTHING, HEAD, FIRST_WORD], ids=["head", "body", "stream"])
+@pytest.mark.parametrize(
+    "script",
+    [NOTHING, HEAD, FIRST_WORD, OPEN_END, OPEN_STREAM],
+    ids=["head", "body", "stream", "body without length", "stream without length"],
+)
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_a_blocked_read_is_woken(
     fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script, stream: bool, how: str
@@ -194,6 +202,56 @@ def test_a_cancel_after_the_end_does_not_touch_the_connection(
     cancel.cancel()
     done_of(list(transport.attempt(make_attempt())))
     assert fault_server.connections == 1
+
+
+class LateScope(CancelScope):
+    """One that calls a waker although it was just taken back, as a race may."""
+
+    def forget(self, waker: Callable[[], None]) -> None:
+        """Too late."""
+
+
+def test_a_cancel_that_races_with_the_end_does_not_touch_the_connection(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The waker itself knows that its attempt is over."""
+    fault_server.play(good)
+    transport = make_http(fault_server.url)
+    cancel = LateScope()
+    done_of(list(transport.attempt(make_attempt(cancel=cancel))))
+    cancel.cancel()
+    done_of(list(transport.attempt(make_attempt())))
+    assert fault_server.connections == 1
+
+
+def test_a_cancel_is_seen_before_chunks_that_are_already_there(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The whole stream came in one piece; the one who cancelled gets no more of it."""
+    fault_server.play(write(SSE_HEAD + chunked(b"".join(GOOD_EVENTS))))
+    cancel = CancelScope()
+    events = make_http(fault_server.url).attempt(make_attempt(stream=True, cancel=cancel))
+    read_until_chunk(events)
+    cancel.cancel()
+    rest = list(events)
+    assert len(rest) == 1
+    assert isinstance(error_of(rest), RequestCancelledError)
+
+
+def test_the_first_token_is_not_waited_for_in_an_error(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Its body may come as late as the idle timeout allows."""
+    body = b'{"error": {"code": "insufficient_quota"}}'
+
+    def script(peer: Peer) -> None:
+        peer.send(head(500, f"Content-Length: {len(body)}"))
+        threading.Event().wait(0.3)
+        peer.send(body)
+
+    fault_server.play(script)
+    attempt = make_attempt(stream=True, timeout=timeouts(first_token=0.15))
+    assert isinstance(error_of(list(make_http(fault_server.url).attempt(attempt))), BillingError)
 
 
 def test_a_cancel_between_connecting_and_sending_sends_nothing(

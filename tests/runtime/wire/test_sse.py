@@ -82,27 +82,31 @@ def test_comments_without_end_are_no_reason_to_fail() -> None:
     assert decode(*[b": ping\n"] * 100, b"data: a\n\n", bound=50) == ([SseEvent("a")], None)
 
 
-streams = st.lists(
-    st.sampled_from(
-        [
-            b"data",
-            b"event",
-            b"error",
-            b":",
-            b" ",
-            b"\n",
-            b"\r",
-            b"\r\n",
-            b"\n\n",
-            b"x" * 30,
-            b"\xef\xbb\xbf",
-            "ü🎭".encode(),
-            b"data: {}\n\n",
-            b"\xf0\x9f",
-        ]
-    ),
-    max_size=25,
-).map(b"".join)
+lines = st.sampled_from(
+    [
+        b"data: a",
+        b"data",
+        b"data:x" * 5,
+        b"event: e",
+        b"error: {}",
+        b": c",
+        b"",
+        b"",
+        b"\xef\xbb\xbf",
+        "data: ü🎭".encode(),
+        b"data: \xf0\x9f",
+        b"x" * 40,
+    ]
+)
+streams = st.lists(st.tuples(lines, st.sampled_from([b"\n", b"\r", b"\r\n"])), max_size=12).map(
+    lambda parts: b"".join(line + end for line, end in parts).removesuffix(b"\n")
+)
+
+
+def test_a_line_end_that_is_split_is_one_line_end() -> None:
+    """CR in one piece and LF in the next: no blank line between them."""
+    assert decode(b"data: a\r", b"\ndata: b\r", b"", b"\n\r", b"\n") == ([SseEvent("a\nb")], None)
+    assert decode(b"data: a\r", b"\rdata: b\r", b"\r") == ([SseEvent("a"), SseEvent("b")], None)
 
 
 @given(streams, st.data())

@@ -1,0 +1,215 @@
+"""Crashes anywhere in the tree: no request is lost, none is answered twice, and what died is restarted."""
+
+from __future__ import annotations
+
+import pytest
+
+from showcaller.actors.errors import AllBackendsFailedError, BackendCrashedError, BackendError
+from showcaller.actors.kernel.child import ChildState
+from showcaller.actors.messages import Escalated
+from showcaller.actors.settings import QuotaConfig
+from showcaller.actors.transport import Sent
+from tests.tree.stage import HANG, OK, Script, answer, stage
+
+ACTORS = ["recorder", "analytics", "health_monitor", "quota_manager", "supervisor", "deduplicator"]
+
+
+@pytest.mark.parametrize("victim", [*ACTORS, "a"])
+@pytest.mark.parametrize("moment", range(12))
+def test_a_crash_at_any_moment_loses_no_request(victim: str, moment: int) -> None:
+    """After any number of steps of the way, the death of any actor leaves every request its one outcome."""
+    s = stage({"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin")
+    outcomes: list[object] = []
+    pendings = [s.submit(f"q{n}", temperature=0, timeout=60) for n in range(4)]
+    pendings += [s.submit("q1", temperature=0, timeout=60)]
+    for one in pendings:
+        one.when_done(lambda: outcomes.append(1))
+    for _ in range(moment):
+        s.dispatcher.step()
+    s.crash(victim)
+    s.advance(30)
+    assert [one.result(0).content for one in pendings] == ["hi"] * 5
+    assert len(outcomes) == 5
+    s.at_rest()
+    child = s.tree.children.get(victim) or s.tree.roster.slots[victim].child
+    assert child is not None
+    assert (child.restarts, child.state) == (1, ChildState.RUNNING)
+
+
+@pytest.mark.parametrize("victims", [["supervisor", "quota_manager"], ["supervisor", "a"], ["deduplicator", "supervisor"]])
+@pytest.mark.parametrize("moment", [0, 3, 6, 9, 15])
+def test_two_crashes_at_once_lose_no_request(victims: list[str], moment: int) -> None:
+    """Neither does the death of two."""
+    s = stage({"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin")
+    pendings = [s.submit(f"q{n}", temperature=0, timeout=60) for n in range(4)]
+    for _ in range(moment):
+        s.dispatcher.step()
+    for victim in victims:
+        s.crash(victim)
+    s.advance(30)
+    assert [one.result(0).content for one in pendings] == ["hi"] * 4
+    s.at_rest()
+
+
+def test_what_a_dead_backend_had_in_flight_is_answered_elsewhere_without_waiting() -> None:
+    """An attempt whose actor died is not waited for alone."""
+    hanging = Script(HANG)
+    s = stage({"a": hanging, "b": Script(OK)})
+    pending = s.submit()
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(0.5)
+    assert pending.result(0).backend == "b"
+    assert hanging.attempts[0].cancel.cancelled
+
+
+def test_a_paid_answer_counts_even_if_its_backend_has_died_since() -> None:
+    """The first answer wins, and the other attempt is cancelled."""
+    slow = Script(HANG)
+    s = stage({"a": Script([Sent(), 1.0, answer("paid")]), "b": slow})
+    pending = s.submit()
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(0.6)
+    assert (pending.result(0).content, pending.result(0).backend) == ("paid", "a")
+    assert slow.attempts[0].cancel.cancelled
+    s.wake_cancelled()
+    s.at_rest()
+
+
+def test_a_request_that_may_not_be_repeated_waits_for_its_one_attempt() -> None:
+    """idempotent=False is not sent twice because an actor died."""
+    other = Script(OK)
+    s = stage({"a": Script([Sent(), 1.0, answer("once")]), "b": other})
+    pending = s.submit(idempotent=False)
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(1)
+    assert pending.result(0).content == "once"
+    assert not other.attempts
+
+
+def test_a_request_under_which_two_backends_died_is_not_given_to_a_third() -> None:
+    """A poison request stops after two crashes."""
+    third = Script(OK)
+    s = stage({"a": Script([Sent(), 50.0, answer()]), "b": Script([Sent(), 50.0, answer()]), "c": third}, timeout=20.0)
+    pending = s.submit(timeout=200)
+    for name in "ab":
+        s.advance(0.5)
+        s.crash(name)
+    s.advance(0.5)
+    assert not third.attempts
+    assert not pending.done()
+    s.advance(30)
+    assert isinstance(pending.exception(0), AllBackendsFailedError | BackendError)
+    assert not third.attempts
+
+
+def test_a_backend_that_crashes_too_often_is_failed_reported_and_tried_again_later() -> None:
+    """Five restarts in a minute are allowed, the sixth crash is one too many; five minutes later it runs again."""
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    child = s.tree.roster.slots["a"].child
+    assert child is not None
+    for _ in range(5):
+        s.crash("a")
+        s.advance(5)
+        assert child.state is ChildState.RUNNING
+    s.crash("a")
+    s.advance(1)
+    assert child.state is ChildState.FAILED
+    assert s.tree.roster.slots["a"].out_of_service is not None
+    pending = s.submit()
+    s.advance(1)
+    assert pending.result(0).backend == "b"
+    s.advance(300)
+    assert child.state is ChildState.RUNNING
+    again = s.submit()
+    s.advance(1)
+    assert again.result(0).backend == "a"
+
+
+def test_a_request_whose_every_backend_has_failed_is_told_so_at_once() -> None:
+    """There is no point in waiting for a slot that is tried again in five minutes."""
+    s = stage({"a": Script(OK)})
+    for _ in range(6):
+        s.crash("a")
+        s.advance(5)
+    pending = s.submit()
+    s.advance(0.1)
+    assert "crashed too often" in str(pending.exception(0))
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "quota_manager", "deduplicator"])
+def test_an_essential_actor_that_crashes_too_often_escalates(victim: str) -> None:
+    """The runtime is told, so that it can fail what is open instead of letting it wait."""
+    s = stage({"a": Script(OK)})
+    for _ in range(6):
+        s.crash(victim)
+        s.advance(5)
+    assert [type(message) for message in s.told] == [Escalated]
+    assert s.told[0].slot == victim
+
+
+@pytest.mark.parametrize("victim", ["recorder", "analytics", "health_monitor"])
+def test_an_observer_that_crashes_too_often_slows_and_fails_nobody(victim: str) -> None:
+    """Requests go on without it."""
+    s = stage({"a": Script(OK)})
+    for _ in range(6):
+        s.crash(victim)
+        s.advance(5)
+    assert s.tree.children[victim].state is ChildState.FAILED
+    pending = s.submit()
+    s.advance(1)
+    assert pending.result(0).content == "hi"
+    assert not s.told
+
+
+def test_what_was_spent_stays_spent_when_the_quota_manager_dies() -> None:
+    """The ledger belongs to the slot, not to the incarnation."""
+    s = stage({"a": Script(OK)}, quota=QuotaConfig(requests_per_hour=3))
+    for n in range(2):
+        s.submit(f"q{n}")
+        s.advance(1)
+    s.crash("quota_manager")
+    s.advance(1)
+    third, fourth = s.submit("q3", timeout=30), s.submit("q4", timeout=30)
+    s.advance(2)
+    assert third.result(0).content == "hi"
+    error = fourth.exception(0)
+    assert error is not None
+    assert "requests_per_hour" in str(error)
+
+
+def test_the_message_that_kills_the_supervisor_does_not_kill_it_twice() -> None:
+    """What was in hand is given to the next incarnation once at most, and a drill not at all."""
+    s = stage({"a": Script(OK)})
+    s.crash("supervisor")
+    s.advance(5)
+    assert s.tree.children["supervisor"].restarts == 1
+
+
+def test_an_orderly_stop_ends_the_tree_in_reverse() -> None:
+    """The guardian is the last to go, and nobody is restarted meanwhile."""
+    from showcaller.actors.messages import WindDown
+
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    guardian = s.tree.guardian
+    assert guardian is not None
+    guardian.tell(WindDown())
+    s.advance(1)
+    assert [type(message).__name__ for message in s.told] == ["Down"]
+    assert s.told[0].crash is None
+    states = {child.state for child in s.tree.children.values()}
+    states |= {slot.child.state for slot in s.tree.roster.slots.values() if slot.child is not None}
+    assert states == {ChildState.STOPPED}
+
+
+def test_a_crashed_seat_is_an_error_that_names_the_bug() -> None:
+    """A transport that raises leaves a BackendCrashedError."""
+    s = stage({"a": Script([Sent(), ValueError("sk-secret-of-nobody")])}, settings={"num_retries": 0})
+    pending = s.submit()
+    s.advance(1)
+    error = pending.exception(0)
+    assert isinstance(error, BackendCrashedError)
+    assert "ValueError" in str(error)
+    assert "sk-secret" not in str(error)

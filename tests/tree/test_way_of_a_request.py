@@ -1,0 +1,295 @@
+"""The way of a request through the whole tree, in hand-driven time."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+import pytest
+
+from showcaller.actors.enums import Source
+from showcaller.actors.errors import (
+    AllBackendsFailedError,
+    AuthenticationError,
+    BackendRetiredError,
+    ContextWindowExceededError,
+    DeadlineExceededError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+)
+from showcaller.actors.transport import Chunk, Failed, Sent
+from tests.tree.stage import HANG, OK, Script, answer, stage
+
+
+def failing(error: Exception) -> Script:
+    return Script([Sent(), 0.05, Failed(error)])  # type: ignore[arg-type]
+
+
+def down(name: str = "a") -> ServerError:
+    return ServerError(f"{name}: HTTP 500", backend=name, status=500, maybe_executed=True)
+
+
+def test_an_answer_reaches_its_caller_and_nothing_is_left() -> None:
+    """The happy way, with everything given back at the end."""
+    s = stage({"a": Script(OK)})
+    pending = s.submit()
+    s.advance(0.2)
+    response = pending.result(0)
+    assert (response.content, response.backend, response.attempts) == ("hi", "a", 1)
+    assert response.latency == pytest.approx(0.1)
+    assert response.source is Source.LIVE
+    s.at_rest()
+
+
+def test_a_failed_attempt_fails_over_to_another_backend_at_once() -> None:
+    """No delay is spent when another backend can be tried."""
+    s = stage({"a": failing(down()), "b": Script(OK)})
+    pending = s.submit()
+    s.advance(0.2)
+    assert (pending.result(0).backend, pending.result(0).attempts) == ("b", 2)
+    s.at_rest()
+
+
+def test_num_retries_counts_for_the_whole_request() -> None:
+    """Three attempts are made with num_retries = 2, whatever the number of backends."""
+    scripts = {name: failing(down(name)) for name in "abcde"}
+    s = stage(scripts)
+    pending = s.submit()
+    s.advance(60)
+    error = pending.exception(0)
+    assert isinstance(error, AllBackendsFailedError)
+    assert [one.backend for one in error.attempts] == ["a", "b", "c"]
+    assert sum(len(script.attempts) for script in scripts.values()) == 3
+    s.at_rest()
+
+
+def test_a_lone_backend_is_tried_again_after_a_backoff() -> None:
+    """The same backend gets a second chance, later."""
+    script = Script([Sent(), Failed(down())], OK)
+    s = stage({"a": script})
+    pending = s.submit()
+    s.advance(5)
+    assert pending.result(0).attempts == 2
+    s.at_rest()
+
+
+@pytest.mark.parametrize("error", [AuthenticationError, BackendRetiredError])
+def test_an_error_that_only_another_backend_cures_is_not_repeated_here(error: type[ServerError]) -> None:
+    """A refused credential or a retired endpoint is asked once."""
+    scripts = {"a": failing(error("no", backend="a"))}
+    s = stage(scripts)
+    pending = s.submit()
+    s.advance(30)
+    assert isinstance(pending.exception(0), error)
+    assert len(scripts["a"].attempts) == 1
+
+
+def test_a_mistake_of_the_caller_is_not_tried_elsewhere() -> None:
+    """A prompt that is too long fails with its own error, without a second attempt."""
+    scripts = {"a": failing(ContextWindowExceededError("too long", backend="a")), "b": Script(OK)}
+    s = stage(scripts)
+    pending = s.submit()
+    s.advance(1)
+    assert isinstance(pending.exception(0), ContextWindowExceededError)
+    assert not scripts["b"].attempts
+
+
+def test_what_may_have_been_executed_is_not_repeated_unless_the_request_allows() -> None:
+    """idempotent=False ends with the first failure after which it may have been carried out."""
+    scripts = {"a": failing(down()), "b": Script(OK)}
+    s = stage(scripts)
+    strict = s.submit("one", idempotent=False)
+    s.advance(1)
+    assert isinstance(strict.exception(0), ServerError)
+    assert not scripts["b"].attempts
+
+
+def test_the_deadline_ends_a_request_whose_backend_hangs_and_cancels_the_attempt() -> None:
+    """The edge keeps the deadline; the attempt is cancelled with the last who waits."""
+    script = Script(HANG)
+    s = stage({"a": script})
+    pending = s.submit(timeout=3.0)
+    s.advance(2.9)
+    assert not pending.done()
+    s.advance(0.2)
+    assert isinstance(pending.exception(0), DeadlineExceededError)
+    assert script.attempts[0].cancel.cancelled
+    s.wake_cancelled()
+    s.at_rest()
+
+
+def test_a_seat_that_never_comes_back_is_abandoned_and_counted() -> None:
+    """In-flight capacity is not lost to a hanging seat; it stays visible as hanging."""
+    s = stage({"a": Script(HANG, OK)}, max_parallel_requests=1, timeout=5.0)
+    first = s.submit("one", timeout=5.0)
+    s.advance(20)
+    assert isinstance(first.exception(0), DeadlineExceededError)
+    slot = s.tree.roster.slots["a"]
+    assert len(slot.abandoned) == 1
+    assert not slot.in_flight
+
+
+def test_a_cancelled_request_is_withdrawn_and_its_attempt_cancelled() -> None:
+    """Pending.cancel reaches upstream."""
+    script = Script(HANG)
+    s = stage({"a": script})
+    pending = s.submit()
+    s.advance(0.5)
+    assert pending.cancel()
+    assert pending.cancelled()
+    with pytest.raises(concurrent.futures.CancelledError):
+        pending.result(0)
+    assert script.attempts[0].cancel.cancelled
+    s.wake_cancelled()
+    s.at_rest()
+
+
+def test_requests_beyond_the_limit_wait_and_go_in_their_order() -> None:
+    """In flight stays within max_parallel_requests; the oldest goes first."""
+    script = Script(OK)
+    s = stage({"a": script}, max_parallel_requests=2)
+    all_of_them = [s.submit(f"q{n}", coalesce=False) for n in range(6)]
+    s.advance(0.05)
+    assert len(script.attempts) == 2
+    s.advance(1)
+    assert [one.result(0).request_id for one in all_of_them] == [a.request_id for a in script.attempts]
+    s.at_rest()
+
+
+def test_the_more_urgent_request_overtakes() -> None:
+    """CRITICAL leaves the queue before NORMAL and LOW."""
+    script = Script(OK)
+    s = stage({"a": script}, max_parallel_requests=1)
+    s.submit("busy")
+    s.settle()
+    low = s.submit("low", priority="low")
+    normal = s.submit("normal")
+    critical = s.submit("critical", priority="critical")
+    s.advance(1)
+    order = [attempt.request_id for attempt in script.attempts[1:]]
+    assert order == [critical.request_id, normal.request_id, low.request_id]
+
+
+def test_a_named_pause_is_kept_before_the_same_backend_is_asked_again() -> None:
+    """Retry-After wins over the backoff, and holds for other requests too."""
+    script = Script([Sent(), Failed(RateLimitError("429", backend="a", retry_after=7.0))], OK)
+    s = stage({"a": script})
+    first = s.submit("one")
+    s.advance(1)
+    second = s.submit("two")
+    s.advance(5.9)
+    assert len(script.attempts) == 1
+    s.advance(1)
+    assert first.result(0).content == second.result(0).content == "hi"
+    s.at_rest()
+
+
+def test_a_pause_past_the_deadline_fails_at_once_and_says_when_to_come_back() -> None:
+    """Nobody waits for what cannot come in time."""
+    script = Script([Sent(), Failed(RateLimitError("429", backend="a", retry_after=500.0))])
+    s = stage({"a": script})
+    first = s.submit("one", timeout=30)
+    s.advance(1)
+    assert isinstance(first.exception(0), RateLimitError)
+    second = s.submit("two", timeout=30)
+    s.advance(1)
+    error = second.exception(0)
+    assert isinstance(error, AllBackendsFailedError)
+    assert error.retry_after == pytest.approx(499, abs=1.5)
+
+
+def test_a_backend_that_keeps_failing_is_left_alone_until_a_probe_succeeds() -> None:
+    """The breaker opens after allowed_fails and closes after one success."""
+    bad = Script(*[[Sent(), Failed(down())]] * 3, OK)
+    s = stage({"a": bad, "b": Script(OK)}, route={"allowed_fails": 3, "cooldown_time": 10.0})
+    for n in range(6):
+        s.submit(f"q{n}")
+        s.advance(0.3)
+    assert len(bad.attempts) == 3
+    s.advance(13)
+    s.submit("probe")
+    s.advance(1)
+    assert len(bad.attempts) == 4
+    after = s.submit("after")
+    s.advance(1)
+    assert after.result(0).backend == "a"
+    s.at_rest()
+
+
+def test_a_stream_fails_over_before_its_first_chunk_and_not_after() -> None:
+    """Before: another backend. After: StreamInterruptedError with the text so far."""
+    before = stage({"a": failing(down()), "b": Script([Sent(), Chunk("he"), 0.1, Chunk("y"), answer("hey")])})
+    pending = before.submit(stream=True)
+    before.advance(1)
+    assert pending.result(0).backend == "b"
+
+    after = stage({"a": Script([Sent(), Chunk("he"), 0.1, Failed(down())]), "b": Script(OK)})
+    pending = after.submit(stream=True)
+    after.advance(1)
+    error = pending.exception(0)
+    assert isinstance(error, StreamInterruptedError)
+    assert error.partial == "he"
+    after.at_rest()
+
+
+def test_a_transport_that_raises_is_a_failed_attempt_and_not_the_end_of_its_seat() -> None:
+    """A bug in a transport fails over like any other failure."""
+    s = stage({"a": Script([Sent(), ValueError("bug")]), "b": Script(OK)})
+    pending = s.submit()
+    s.advance(1)
+    assert pending.result(0).backend == "b"
+    s.at_rest()
+
+
+def test_identical_deterministic_requests_share_one_call() -> None:
+    """N callers, one upstream call, N outcomes; the followers say that they were coalesced."""
+    script = Script(OK)
+    s = stage({"a": script})
+    same = [s.submit("same", temperature=0) for _ in range(5)]
+    s.advance(1)
+    assert len(script.attempts) == 1
+    sources = [one.result(0).source for one in same]
+    assert sources == [Source.LIVE] + [Source.COALESCED] * 4
+    assert len({one.result(0).request_id for one in same}) == 5
+    later = s.submit("same", temperature=0)
+    s.advance(1)
+    assert later.result(0).source is Source.LIVE
+    s.at_rest()
+
+
+def test_a_failed_leader_gives_each_follower_its_own_error_and_does_not_poison_the_key() -> None:
+    """The error is copied; the next identical request flies itself."""
+    script = Script([Sent(), 0.1, Failed(ContextWindowExceededError("too long", backend="a"))], OK)
+    s = stage({"a": script})
+    first, second = (s.submit("same", temperature=0) for _ in range(2))
+    s.advance(1)
+    assert first.exception(0) is not second.exception(0)
+    assert isinstance(second.exception(0), ContextWindowExceededError)
+    third = s.submit("same", temperature=0)
+    s.advance(1)
+    assert third.result(0).content == "hi"
+
+
+def test_a_leader_that_gives_up_does_not_take_its_followers_along() -> None:
+    """The upstream call goes on for as long as somebody waits for it."""
+    script = Script([Sent(), 5.0, answer()])
+    s = stage({"a": script})
+    leader, follower = (s.submit("same", temperature=0) for _ in range(2))
+    s.advance(1)
+    assert leader.cancel()
+    s.advance(5)
+    assert follower.result(0).content == "hi"
+    assert not script.attempts[0].cancel.cancelled
+    s.at_rest()
+
+
+def test_tenants_never_share_an_answer() -> None:
+    """The tenant is part of the key."""
+    from showcaller.actors.models import RequestContext
+
+    script = Script(OK)
+    s = stage({"a": script})
+    for tenant in ("one", "two"):
+        s.submit("same", temperature=0, context=RequestContext(tenant=tenant))
+    s.advance(1)
+    assert len(script.attempts) == 2
