@@ -280,8 +280,8 @@ class Traffic:
         if record.seat is not None:
             slot.abandoned.add(record.key)
             slot.workers.abandon(record.seat)
-            SEAT_ABANDONED.say(slot.name)
         if error.blames_backend:
+            SEAT_ABANDONED.say(slot.name)
             slot.breaker.record_failure(record.epoch, self._clock.now())
         self._free(slot, record, tokens=record.tokens)
         self._after_failure(flight, slot, error, committed=committed)

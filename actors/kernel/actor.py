@@ -13,6 +13,7 @@ import pykka
 from pykka.messages import _ActorStop
 
 from showcaller.actors.kernel.errors import ActorCrashedError, UnknownMessageError
+from showcaller.actors.kernel.log import log
 from showcaller.actors.kernel.mailbox import Mailbox
 from showcaller.actors.kernel.message import Message
 from showcaller.actors.kernel.reply import ReplyFuture
@@ -20,7 +21,6 @@ from showcaller.actors.kernel.reply import ReplyFuture
 if TYPE_CHECKING:
     from showcaller.actors.kernel.cell import Cell
 
-_log = logging.getLogger("showcaller.kernel")
 
 MARK = "showcaller:"
 """What the names of our actors begin with, in whatever Pykka logs."""
@@ -131,4 +131,4 @@ class KernelActor(pykka.Actor):
         envelope = self._cell.mailbox.in_hand
         if envelope is not None and envelope.reply_to is not None:
             raise refusal
-        _log.warning("%s", refusal)
+        log.warning("%s", refusal)

@@ -41,14 +41,15 @@ class Address:
     def tell(self, message: Any) -> None:
         """Tell the incarnation, or park the message until there is one."""
         fork.refuse_if_forked(self._born)
-        with self._lock:
-            if self._closed:
-                self.lost += 1
-            elif not self._deliver(message):
-                if refusable(message):
-                    self.lost += 1
-                else:
-                    self._parked.append(message)
+        # Without the lock while there is an incarnation: a finalizer that tells may run inside its mailbox.
+        ref = self._ref
+        while ref is None or not self._deliver(ref, message):
+            with self._lock:
+                if self._ref is ref:
+                    self._ref = None
+                    self._keep(message)
+                    return
+                ref = self._ref
 
     def offer(self, message: Message) -> bool:
         """Tell a refusable message, or drop and count it; True when it was taken."""
@@ -66,10 +67,13 @@ class Address:
     def occupy(self, ref: pykka.ActorRef[Any], first: Iterable[Any] = ()) -> None:
         """A new incarnation fills the slot: it gets the messages of `first`, then those that were parked."""
         with self._lock:
+            self._ref = None
             self._parked.extendleft(reversed(list(first)))
-            self._ref = ref
-            while self._parked and self._deliver(self._parked[0]):
+            while self._parked:
+                if not self._deliver(ref, self._parked[0]):
+                    return
                 self._parked.popleft()
+            self._ref = ref
 
     def close(self) -> list[Any]:
         """No incarnation will come any more: returns the messages that were parked."""
@@ -79,14 +83,18 @@ class Address:
             parked, self._parked = list(self._parked), deque()
             return parked
 
-    def _deliver(self, message: Any) -> bool:
-        if self._ref is None:
-            return False
-        try:
-            self._ref.tell(message)
-        except MailboxFullError:
+    def _keep(self, message: Any) -> None:
+        if self._closed or refusable(message):
             self.lost += 1
+        else:
+            self._parked.append(message)
+
+    def _deliver(self, ref: pykka.ActorRef[Any], message: Any) -> bool:
+        try:
+            ref.tell(message)
+        except MailboxFullError:
+            with self._lock:
+                self.lost += 1
         except ActorDeadError:
-            self._ref = None
             return False
         return True

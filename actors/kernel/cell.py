@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from contextlib import suppress
 from typing import Any
 
 import pykka
@@ -13,10 +11,9 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from showcaller.actors.kernel.actor import MARK, KernelActor
+from showcaller.actors.kernel.log import log
 from showcaller.actors.kernel.mailbox import Mailbox
 from showcaller.actors.kernel.message import Crash, Down, Recipient
-
-_log = logging.getLogger("showcaller.kernel")
 
 
 class Cell:
@@ -100,8 +97,7 @@ class Cell:
             self._turn_away(envelope, "stopped before handling the message")
             if envelope.reply_to is None and not isinstance(envelope.message, _ActorStop):
                 salvaged.append(envelope.message)
-        with suppress(Exception):  # what a log handler of the host raises must not take the thread along
-            self._report(Down(self.slot, self.generation, crash, in_hand, tuple(salvaged)))
+        self._report(Down(self.slot, self.generation, crash, in_hand, tuple(salvaged)))
         self.ended.set()
 
     def _turn_away(self, envelope: Envelope[Any], reason: str) -> None:
@@ -117,9 +113,9 @@ class Cell:
         try:
             self.parent.tell(down)
         except ActorDeadError:
-            _log.debug("%s ended after its parent", self.name)
-        except Exception as error:  # noqa: BLE001 - nor what a parent raises
-            _log.error("the parent of %s did not take its Down: %s", self.name, type(error).__name__)
+            log.debug("%s ended after its parent", self.name)
+        except Exception as error:  # noqa: BLE001 - whatever a parent raises, the thread goes on
+            log.error("the parent of %s did not take its Down: %s", self.name, type(error).__name__)
         if down.crash is not None:
             # As text: a handler that keeps records would keep the traceback.
-            _log.error("%s died: %s", self.name, str(down.crash))
+            log.error("%s died: %s", self.name, str(down.crash))

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from typing import Any, Protocol
 
+from showcaller.actors.kernel.log import log
 from showcaller.actors.kernel.message import Recipient
-
-_log = logging.getLogger("showcaller.kernel")
 
 
 class Timer:
@@ -45,7 +43,7 @@ class Timer:
         try:
             recipient.tell(message)
         except Exception as error:  # noqa: BLE001 - one dead recipient must not stop the clock
-            _log.debug("a timer's %s was not taken: %s", type(message).__name__, type(error).__name__)
+            log.debug("a timer's %s was not taken: %s", type(message).__name__, type(error).__name__)
 
 
 class TimerHeap:
@@ -161,4 +159,4 @@ class SystemClock:
             try:
                 timer.fire()
             except BaseException as error:  # noqa: BLE001 - every deadline hangs on this thread
-                _log.error("a timer raised %s", type(error).__name__)
+                log.error("a timer raised %s", type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pykka import Future, Timeout
 
 from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.log import log
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from pykka._types import OptExcInfo
-
-_log = logging.getLogger("showcaller.kernel")
 
 
 class ReplyFuture(Future[Any]):
@@ -75,7 +73,7 @@ class ReplyFuture(Future[Any]):
             try:
                 callback()
             except BaseException as raised:  # noqa: BLE001 - it runs on an actor's thread, in Pykka's own loop
-                _log.error("a callback for a reply raised %s", type(raised).__name__)
+                log.error("a callback for a reply raised %s", type(raised).__name__)
 
     def add_done_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` when there is a reply, on the thread that sets it; at once when there is one."""

@@ -6,7 +6,6 @@ Driven by the clock's thread, which goes on when the shared one is stuck; has no
 from __future__ import annotations
 
 import itertools
-import logging
 import sys
 import threading
 import traceback
@@ -16,9 +15,8 @@ from typing import Any
 
 from showcaller.actors.kernel.clock import Clock, Timer
 from showcaller.actors.kernel.dispatcher import SharedDispatcher
+from showcaller.actors.kernel.log import log
 from showcaller.actors.kernel.message import Message
-
-_log = logging.getLogger("showcaller.kernel")
 
 FRAMES = 12
 """That many of the innermost frames are logged."""
@@ -91,7 +89,7 @@ class Watchdog:
         if self._reported != (since, cell.name):
             self._reported = (since, cell.name)
             frame = sys._current_frames().get(thread.ident or 0)
-            _log.warning("%s: stuck: %s: %s", dispatcher.name, self.stuck, _place(frame))
+            log.warning("%s: stuck: %s: %s", dispatcher.name, self.stuck, _place(frame))
 
 
 def _place(frame: FrameType | None) -> str:

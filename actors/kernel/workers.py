@@ -7,13 +7,12 @@ in virtual time by a simulation.
 from __future__ import annotations
 
 import itertools
-import logging
 import queue
 import threading
 import time
 from typing import Protocol
 
-_log = logging.getLogger("showcaller.kernel")
+from showcaller.actors.kernel.log import log
 
 IDLE_SECONDS = 30.0
 """After that time without a job a thread ends."""
@@ -57,12 +56,15 @@ class WorkersFactory(Protocol):
 
 
 class ThreadWorkers:
-    """Daemon threads, started when a job finds none idle, ended when they have been idle for long."""
+    """Daemon threads, started when a job finds none idle, ended when they have been idle for long.
+
+    A finalizer may give a job while its thread is inside here; hence the reentrant lock.
+    """
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
         self.limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._backlog = 0
         self._idle = 0
@@ -137,7 +139,7 @@ class ThreadWorkers:
         try:
             thread.start()
         except RuntimeError:
-            _log.warning("no further thread could be started for %s", self.name)
+            log.warning("no further thread could be started for %s", self.name)
             return False
         self._threads[thread] = None
         self._idle += 1
@@ -175,4 +177,4 @@ class ThreadWorkers:
             while (pause := job.step()) is not None:
                 job.wait(pause)
         except BaseException as error:  # noqa: BLE001 - the thread is for the next job too
-            _log.error("a job of %s raised %s", self.name, type(error).__name__)
+            log.error("a job of %s raised %s", self.name, type(error).__name__)

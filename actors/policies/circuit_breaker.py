@@ -6,11 +6,18 @@ attempt that was admitted is settled by exactly one of record_success, record_fa
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from showcaller.actors.enums import CircuitState
+
+if TYPE_CHECKING:
+    import random
+
+
+MAX_DOUBLINGS = 64
+"""After that many even a millisecond has outgrown every bound."""
 
 
 @frozen(kw_only=True)
@@ -20,7 +27,7 @@ class BreakerSettings:
     Attributes:
         failures: consecutive failures that open it.
         open_time: seconds it stays open the first time; doubled each time a probe fails.
-        max_open_time: the longest it stays open, in seconds.
+        max_open_time: where the doubling ends, in seconds; an open_time that is longer is kept.
         jitter: the open time is multiplied by a random number of 1 to 1 + jitter.
         probes: attempts admitted at a time when half-open.
     """
@@ -96,7 +103,9 @@ class CircuitBreaker:
         self._failures += 1
         if self._state is CircuitState.HALF_OPEN or self._failures >= self._settings.failures:
             settings = self._settings
-            seconds = min(settings.max_open_time, settings.open_time * 2.0**self._opened)
+            # Bounded, because a backend that is away for days would make a number that no float can hold.
+            doubled = settings.open_time * 2.0 ** min(self._opened, MAX_DOUBLINGS)
+            seconds = min(max(settings.max_open_time, settings.open_time), doubled)
             self._opened += 1
             self._open_until = now + seconds * (1 + settings.jitter * self._rng.random())
             self._enter(CircuitState.OPEN)
@@ -107,9 +116,10 @@ class CircuitBreaker:
             self._probes -= 1
 
     def suspect(self) -> None:
-        """Nothing is known any more: let one probe decide."""
-        self._open_until = 0.0
-        self._enter(CircuitState.OPEN)
+        """Nothing is known any more: let one probe decide, at once unless it is open already."""
+        if self._state is not CircuitState.OPEN:
+            self._open_until = 0.0
+            self._enter(CircuitState.OPEN)
 
     def _enter(self, state: CircuitState) -> None:
         self._state = state

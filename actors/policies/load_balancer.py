@@ -5,10 +5,14 @@ WEIGHTED is nginx's smooth weighted round robin: exact over a full cycle, and ne
 
 from __future__ import annotations
 
-import random
+import math
 from collections.abc import Container
+from typing import TYPE_CHECKING
 
 from showcaller.actors.enums import LoadBalanceStrategy
+
+if TYPE_CHECKING:
+    import random
 
 
 class Connections:
@@ -72,10 +76,10 @@ class LoadBalancer:
         """Add a backend at the end, or change the weight of one that is there.
 
         Raises:
-            ValueError: the weight is not greater than 0.
+            ValueError: the weight is not a finite number greater than 0.
         """
-        if not weight > 0:
-            raise ValueError(f"weight of {name!r} is {weight!r}; use a number greater than 0")
+        if not 0 < weight < math.inf:
+            raise ValueError(f"weight of {name!r} is {weight!r}; use a finite number greater than 0")
         self._weights[name] = weight
         self._credits.setdefault(name, 0.0)
         self._served.setdefault(name, self._turn)

@@ -5,11 +5,14 @@ One number of retries holds for the whole request, one deadline holds for all of
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from showcaller.actors.errors import BackendError, ShowcallerError
+
+if TYPE_CHECKING:
+    import random
 
 
 @frozen(kw_only=True)

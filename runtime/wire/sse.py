@@ -33,7 +33,7 @@ class SseDecoder:
 
     Args:
         backend: the backend's name, for error texts.
-        max_event_bytes: the bound on one line and on the data of one event.
+        max_event_bytes: the bound on one line together with the data of its event.
     """
 
     def __init__(self, *, backend: str, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -84,7 +84,7 @@ class SseDecoder:
         if part:
             self._tail.append(part)
             self._tail_bytes += len(part)
-            if self._tail_bytes > self._max:
+            if self._data_bytes + self._tail_bytes > self._max:
                 raise self._too_large()
 
     def _line(self, line: bytes) -> SseEvent | None:
@@ -99,8 +99,6 @@ class SseDecoder:
         name, _, value = line.partition(b":")
         if name in (b"data", b"error"):
             self._data_bytes += len(value)
-            if self._data_bytes > self._max:
-                raise self._too_large()
             self._data.append(_text(value))
             if name == b"error":
                 self._kind = "error"

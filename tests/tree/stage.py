@@ -210,6 +210,29 @@ class Stage:
         assert child is not None
         child.address.tell(Provoke("a drill"))
 
+    def sabotage(self, slot: str, handler: str, *, after: bool) -> list[int]:
+        """Let an actor die at its next message of one kind, before or after it has done its work.
+
+        Returns:
+            a list that is empty until it has happened.
+        """
+        child = self.tree.children.get(slot) or self.tree.roster.slots[slot].child
+        assert child is not None
+        assert child.address.ref is not None
+        actor = child.address.ref._actor_weakref()
+        work = getattr(actor, handler)
+        happened: list[int] = []
+
+        def die(message: Any) -> None:
+            delattr(actor, handler)
+            happened.append(1)
+            if after:
+                work(message)
+            raise RuntimeError("sabotaged")
+
+        setattr(actor, handler, die)
+        return happened
+
     def wake_cancelled(self) -> None:
         """Let the seats whose attempts were cancelled notice it now, as a woken read does."""
         self.jobs = [(self.clock.time, order, job) for _, order, job in self.jobs]
@@ -245,6 +268,7 @@ def stage(
     scripts: dict[str, Script],
     *,
     strategy: str = "failover",
+    seed: int = 0,
     quota: QuotaConfig | None = None,
     settings: dict[str, Any] | None = None,
     route: dict[str, Any] | None = None,
@@ -257,4 +281,4 @@ def stage(
         routes=[RouteConfig(name="fast", routing_strategy=strategy, targets=list(scripts), **(route or {}))],
         quota=quota or QuotaConfig(),
     )
-    return Stage(config, scripts)
+    return Stage(config, scripts, seed)

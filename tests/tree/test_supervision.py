@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from showcaller.actors.errors import AllBackendsFailedError, BackendCrashedError, BackendError
+from showcaller.actors.errors import (
+    AllBackendsFailedError,
+    BackendCrashedError,
+    BackendError,
+    RateLimitError,
+    ServerError,
+)
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import Escalated
 from showcaller.actors.settings import QuotaConfig
-from showcaller.actors.transport import Sent
+from showcaller.actors.transport import Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
 
 ACTORS = ["recorder", "analytics", "health_monitor", "quota_manager", "supervisor", "deduplicator"]
@@ -34,6 +40,51 @@ def test_a_crash_at_any_moment_loses_no_request(victim: str, moment: int) -> Non
     child = s.tree.children.get(victim) or s.tree.roster.slots[victim].child
     assert child is not None
     assert (child.restarts, child.state) == (1, ChildState.RUNNING)
+
+
+HANDLERS = [
+    ("deduplicator", "on_coalesce"),
+    ("deduplicator", "on_flight_done"),
+    ("supervisor", "on_route"),
+    ("supervisor", "on_granted"),
+    ("supervisor", "on_attempt_finished"),
+    ("supervisor", "on_retry_due"),
+    ("supervisor", "on_flush"),
+    ("supervisor", "on_sweep"),
+    ("supervisor", "on_down"),
+    ("supervisor", "on_restart_due"),
+    ("quota_manager", "on_reserve"),
+    ("quota_manager", "on_settle"),
+    ("recorder", "on_observed"),
+    ("a", "on_execute"),
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("victim", "handler"), HANDLERS)
+def test_a_crash_in_any_handler_loses_no_request_and_spends_nothing_twice(
+    victim: str, handler: str, after: bool
+) -> None:
+    """Whether the handler has done its work or not, every request gets its one outcome and the account is right."""
+    a = Script([Sent(), 0.3, Failed(ServerError("a: HTTP 500", backend="a"))], [Sent(), 0.3, answer()])
+    s = stage({"a": a, "b": Script([Sent(), 0.3, answer()])}, quota=QuotaConfig(requests_per_day=100))
+    happened = s.sabotage(victim, handler, after=after)
+    lone = s.submit("lone", model="a", timeout=60)
+    pendings = [lone, *(s.submit(f"q{n}", temperature=0, timeout=60) for n in range(3))]
+    s.advance(0.4)
+    if handler in ("on_down", "on_restart_due"):
+        s.crash("a")
+    s.advance(40)
+    assert happened
+    assert [one.result(0).content for one in pendings] == ["hi"] * 4
+    s.at_rest()
+    attempts = sum(len(script.attempts) for script in s.transports.values())
+    left = s.tree.quotas.remaining(s.clock.wall())["runtime"]["requests_per_day"]
+    assert 100 - left <= attempts
+    assert 100 - left >= 4
+    for slot in s.tree.roster.slots.values():
+        assert slot.child is not None
+        assert slot.child.state is ChildState.RUNNING
 
 
 @pytest.mark.parametrize("victims", [["supervisor", "quota_manager"], ["supervisor", "a"], ["deduplicator", "supervisor"]])
@@ -213,3 +264,40 @@ def test_a_crashed_seat_is_an_error_that_names_the_bug() -> None:
     assert isinstance(error, BackendCrashedError)
     assert "ValueError" in str(error)
     assert "sk-secret" not in str(error)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_backoff_that_ends_after_a_restart_does_not_start_a_second_attempt(seed: int) -> None:
+    """The new supervisor tries at once; the old timer finds an attempt in flight and does nothing."""
+    failed = [Sent(), Failed(ServerError("a: HTTP 500", backend="a"))]
+    script = Script(failed, failed, HANG)
+    s = stage({"a": script}, seed=seed)
+    pending = s.submit(timeout=100)
+    while len(script.attempts) < 2:
+        s.advance(0.01)
+    s.crash("supervisor")
+    s.advance(10)
+    assert len(script.attempts) == 3
+    assert not pending.done()
+
+
+def test_a_death_that_kills_the_supervisor_twice_is_made_good_by_the_third() -> None:
+    """A Down that was dropped as poison is found out when the slots are taken over."""
+    s = stage({"a": Script(OK)})
+    supervisor = s.tree.children["supervisor"]
+    assert s.sabotage("supervisor", "on_down", after=False) == []
+    s.crash("a")
+    while supervisor.generation < 2:
+        if not s.dispatcher.step():
+            s.clock.time = s.clock.timers.next_at() or s.clock.time
+            timer = s.clock.timers.pop_due(s.clock.time)
+            assert timer is not None
+            timer.fire()
+    again = s.sabotage("supervisor", "on_down", after=False)
+    pending = s.submit()
+    s.advance(10)
+    assert again
+    assert pending.result(0).content == "hi"
+    child = s.tree.roster.slots["a"].child
+    assert child is not None
+    assert (child.restarts, supervisor.restarts) == (1, 2)

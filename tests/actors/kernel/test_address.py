@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pykka
 import pytest
 
 from showcaller.actors.kernel import fork
@@ -110,6 +111,54 @@ def test_after_a_fork_it_refuses_before_any_lock(monkeypatch, host):
             thread.join(BOUND)
             assert len(raised) == 1
     monkeypatch.undo()
+
+
+def test_a_finalizer_inside_the_mailbox_can_tell_its_address(host, monkeypatch):
+    """Even while another thread, on its way into the mailbox, waits for it."""
+    address, seen = Address("slot"), []
+    ref = host.spawn(seen=seen)
+    address.occupy(ref)
+    mailbox, waiting = ref.actor_inbox, threading.Event()
+    original = mailbox._take
+
+    def take(envelope):
+        waiting.set()
+        return original(envelope)
+
+    monkeypatch.setattr(mailbox, "_take", take)
+    sender = threading.Thread(target=address.tell, args=(host.Note("sender"),), daemon=True)
+
+    def collect_garbage():
+        with mailbox._lock:
+            sender.start()
+            assert waiting.wait(BOUND)
+            address.tell(host.Note("finalizer"))
+
+    collector = threading.Thread(target=collect_garbage, daemon=True)
+    collector.start()
+    collector.join(BOUND)
+    assert not collector.is_alive()
+    sender.join(BOUND)
+    ref.ask(host.Note("end"), timeout=BOUND)
+    assert seen == ["finalizer", "sender", "end"]
+
+
+def test_a_tell_that_finds_its_incarnation_dead_goes_to_the_next(host):
+    """It came between the look and the tell."""
+    address, seen = Address("slot"), []
+    address.occupy(host.spawn())
+
+    class Late:
+        """The first incarnation, seen by a sender that is slow."""
+
+        def tell(self, message):
+            address.occupy(host.spawn(seen=seen, generation=2))
+            raise pykka.ActorDeadError
+
+    address._ref = Late()
+    address.tell(host.Note("late"))
+    host.refs[-1].ask(host.Note("end"), timeout=BOUND)
+    assert seen == ["late", "end"]
 
 
 def test_no_message_is_lost_while_incarnations_come_and_go(host, often):

@@ -232,6 +232,21 @@ def test_a_new_supervisor_restarts_what_its_predecessor_was_about_to(host, slot)
     assert slot.started == [1, 2]
 
 
+def test_an_old_timer_does_not_shorten_a_later_backoff(host, slot):
+    """It belongs to an earlier generation."""
+    slot.crash()
+    slot.child.adopt()
+    host.clock.advance(0.0)
+    slot.pass_on()
+    assert slot.crash() == Restart(0.4)
+    host.clock.advance(0.3)
+    assert slot.pass_on() is False
+    assert slot.started == [1, 2]
+    host.clock.advance(0.2)
+    assert slot.pass_on() is True
+    assert slot.started == [1, 2, 3]
+
+
 def test_a_new_supervisor_goes_on_waiting_for_what_failed(host):
     """A slot that was given up is tried after the same time."""
     slot = Slot(host, max_restarts=0)

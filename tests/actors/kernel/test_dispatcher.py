@@ -59,7 +59,7 @@ def test_a_flood_for_one_actor_does_not_starve_another(shared_host):
     """After TURN messages the next actor has its turn."""
     seen = []
     flooded, other = shared_host.spawn(seen=seen), shared_host.spawn(slot="other", seen=seen)
-    gate = shared_host.Gate(flooded)
+    gate = shared_host.Gate(shared_host.spawn(slot="first"))
     for _ in range(10 * TURN):
         flooded.tell(shared_host.Note("flood"))
     other.tell(shared_host.Note("other"))

@@ -6,9 +6,12 @@ import threading
 
 import pykka
 import pytest
+from pykka._envelope import Envelope
 
 from showcaller.actors.kernel.actor import KernelActor
+from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.errors import ActorCrashedError
+from showcaller.actors.kernel.reply import ReplyFuture
 
 BOUND = 10.0
 
@@ -320,17 +323,17 @@ def test_a_parent_that_is_dead_is_no_error(host):
     assert host.spawn().ask(host.Note("alive"), timeout=BOUND) == "alive"
 
 
-def test_a_log_handler_that_raises_costs_no_down_and_no_thread(host, monkeypatch):
-    """What the host hangs on our loggers is the host's code."""
-
-    def fail(*args):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("showcaller.actors.kernel.cell._log.error", fail)
-    ref = host.spawn()
-    ref.tell(host.Boom(ValueError("x")))
-    host.parent.wait()
-    assert host.spawn(slot="next").ask(host.Note("alive"), timeout=BOUND) == "alive"
+def test_what_is_in_hand_is_answered_even_when_pykka_could_not(keeper):
+    """The last net: no asker hangs, whatever the loop died of."""
+    cell = Cell("slot", 1, keeper, 10)
+    future = ReplyFuture()
+    cell.mailbox.put(Envelope("asked", future))
+    cell.mailbox.get()
+    cell.crashed(MemoryError())
+    cell.end()
+    with pytest.raises(pykka.ActorDeadError, match="died handling the message"):
+        future.get(timeout=0)
+    assert keeper.told[0].in_hand == "asked"
 
 
 def test_an_actor_cannot_be_started_without_a_parent():

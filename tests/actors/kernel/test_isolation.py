@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 import weakref
 from contextlib import suppress
@@ -149,6 +150,31 @@ def test_a_crash_keeps_nothing_alive_but_its_down(host, told):
     host.parent.told.clear()
     gc.collect()
     assert [reference() for reference in watched] == [None, None, None]
+
+
+def test_an_idle_actor_keeps_no_message_alive(host):
+    """A prompt may be large, and secret."""
+    ref, thing = host.spawn(seen=Forgets()), Thing()
+    watched = weakref.ref(thing)
+    ref.tell(host.Note(thing))
+    del thing
+    _settle(lambda: watched() is None)
+
+
+class Forgets(list):
+    """Where a player's notes go to be forgotten."""
+
+    def append(self, thing):
+        pass
+
+
+def _settle(condition):
+    pause = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        pause.wait(0.01)
+    pytest.fail("it never came about")
 
 
 def test_nothing_is_spawned_in_a_forked_child(host, monkeypatch):

@@ -69,6 +69,23 @@ def _wait_until_idle(dispatcher):
     pytest.fail("the dispatcher is still busy")
 
 
+def test_an_actor_that_does_not_get_through_its_own_death_is_reported(watched):
+    """on_failure is a phase of its own."""
+    host, watchdog = watched
+    entered, release = threading.Event(), threading.Event()
+
+    class Undying(host.Player):
+        def on_failure(self, *exc_info):
+            entered.set()
+            assert release.wait(BOUND)
+
+    host.spawn(Undying).tell(host.Boom(ValueError("x")))
+    assert entered.wait(BOUND)
+    host.clock.advance(2.0)
+    assert watchdog.stuck == "showcaller:slot#1 in on_failure for 2.0 s"
+    release.set()
+
+
 def test_the_next_stuck_step_is_reported_again(watched, caplog):
     """One warning for each step, not one for each actor."""
     host, _ = watched

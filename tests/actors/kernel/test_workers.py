@@ -240,6 +240,26 @@ def test_a_thread_that_was_idle_too_long_looks_at_the_queue_once_more(pool, monk
     assert late.done.wait(BOUND)
 
 
+def test_a_finalizer_that_gives_a_job_while_another_is_given_does_not_deadlock(pool, monkeypatch):
+    """A thread is made under the lock, and the garbage collector may run there."""
+    workers, late = pool(2), Job()
+    original = threading.Thread.start
+
+    def start(thread):
+        monkeypatch.undo()
+        workers.run(late)
+        original(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    job = Job()
+    giver = threading.Thread(target=run, args=(workers, job), daemon=True)
+    original(giver)
+    giver.join(BOUND)
+    assert not giver.is_alive()
+    assert late.done.wait(BOUND)
+    assert job.done.wait(BOUND)
+
+
 def test_without_any_thread_a_job_is_refused(pool, no_threads, caplog):
     """And it is not carried out later behind the caller's back."""
     workers = pool(2)

@@ -84,19 +84,20 @@ class FaultServer:
     Attributes:
         requests: what was received, in order.
         connections: how many were accepted.
-        received: set once a request has come.
+        stalled: set once a stalling script has sent what it sends.
+        stopping: set when the server closes; a script may wait for it without reading.
         hung_up: set once a stalling script saw its client hang up.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
-        self.received = threading.Event()
+        self.stalled = threading.Event()
         self.hung_up = threading.Event()
         self._context = context
         self._reads = True
         self._scripts: deque[Script] = deque()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._socks: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -130,7 +131,7 @@ class FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
+        self.stopping.set()
         # A listener that a thread waits on is woken by a connection, not by a close.
         socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE).close()
         with self._lock:
@@ -152,7 +153,7 @@ class FaultServer:
     def _accept(self) -> None:
         while True:
             sock, _ = self._listener.accept()
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 sock.close()
                 return
             sock.settimeout(PATIENCE)
@@ -173,7 +174,7 @@ class FaultServer:
             if not self._reads:
                 self._scripts[0](peer)
                 return
-            while not peer.closed and not self._stopping.is_set():
+            while not peer.closed and not self.stopping.is_set():
                 try:
                     peer.request = peer.read_request()
                 except OSError:
@@ -181,7 +182,6 @@ class FaultServer:
                 if not peer.request:
                     break
                 self.requests.append(peer.request)
-                self.received.set()
                 with self._lock:
                     script = self._scripts.popleft() if len(self._scripts) > 1 else self._scripts[0]
                 script(peer)
@@ -231,6 +231,7 @@ def stall_after(first: Script, server: FaultServer) -> Script:
 
     def script(peer: Peer) -> None:
         first(peer)
+        server.stalled.set()
         if peer.stall():
             server.hung_up.set()
 

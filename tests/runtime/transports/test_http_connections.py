@@ -16,11 +16,13 @@ from requests.adapters import HTTPAdapter
 
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
+    BackendTimeoutError,
     BackendUnreachableError,
     ConfigurationError,
     MalformedResponseError,
     RequestCancelledError,
 )
+from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Done
 from showcaller.runtime.transports.http_endpoint import HttpEndpoint
 from tests.runtime.transports.contract import done_of, error_of
@@ -234,6 +236,21 @@ def test_a_certificate_that_is_not_trusted_ends_before_anything_is_sent(
     assert tls_server.requests == []
 
 
+def test_a_handshake_that_stalls_leaves_no_plain_connection_behind(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The socket below an unfinished handshake must never carry a request."""
+    url = fault_server.url.replace("http://", "https://")
+    transport = make_http(url, api_key=lambda: "the-key", pool_size=1)
+    for _ in range(3):
+        timeout = Timeouts(connect=0.1)
+        error = error_of(list(transport.attempt(make_attempt(timeout=timeout))))
+        assert isinstance(error, BackendTimeoutError)
+        assert not error.maybe_executed
+    assert fault_server.connections == 3
+    assert fault_server.requests == []
+
+
 @pytest.mark.parametrize("script", [write(), write(SSE_HEAD, chunked(piece("x"), end=False))])
 def test_a_cancel_wakes_a_read_under_tls(
     tls_server: FaultServer,
@@ -245,7 +262,7 @@ def test_a_cancel_wakes_a_read_under_tls(
     """The socket below the TLS layer is what is shut down."""
     tls_server.play(stall_after(script, tls_server))
     cancel = CancelScope()
-    canceller = threading.Thread(target=lambda: (tls_server.received.wait(10), cancel.cancel()))
+    canceller = threading.Thread(target=lambda: (tls_server.stalled.wait(10), cancel.cancel()))
     canceller.start()
     transport = make_http(tls_server.url, ca_bundle=authority[1])
     error = error_of(list(transport.attempt(make_attempt(stream=True, cancel=cancel))))
@@ -279,6 +296,14 @@ def test_what_cannot_work_is_refused_when_it_is_built(options: dict[str, Any], n
     """With the name of the field."""
     with pytest.raises(ConfigurationError, match=names):
         HttpEndpoint(**{"base_url": "http://host/v1", "api_key": lambda: None, **options})
+
+
+def test_an_endpoint_that_all_have_left_gives_no_connection() -> None:
+    """An attempt that was waiting for one is told so."""
+    endpoint = HttpEndpoint(base_url="http://127.0.0.1:1/v1", api_key=lambda: None)
+    endpoint.leave()
+    with pytest.raises(ConnectionError):
+        endpoint.checkout(0.1)
 
 
 def test_the_private_hooks_of_urllib3_are_there() -> None:

@@ -182,7 +182,7 @@ def test_a_blocked_read_is_woken(
     transport = make_http(fault_server.url)
     cancel = CancelScope()
     wake = cancel.cancel if how == "cancel" else transport.close
-    asked = threading.Thread(target=lambda: (fault_server.received.wait(10), wake()))
+    asked = threading.Thread(target=lambda: (fault_server.stalled.wait(10), wake()))
     asked.start()
     error = error_of(list(transport.attempt(make_attempt(stream=stream, cancel=cancel))))
     asked.join(10)
@@ -202,6 +202,49 @@ def test_a_cancel_after_the_end_does_not_touch_the_connection(
     cancel.cancel()
     done_of(list(transport.attempt(make_attempt())))
     assert fault_server.connections == 1
+
+
+def test_a_request_that_nobody_reads_is_timed_out(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """The first token's clock runs from the first byte sent."""
+    fault_server.refuse_before_reading(lambda peer: fault_server.stopping.wait(20))
+    attempt = make_attempt("x" * 20_000_000, timeout=timeouts(first_token=0.2))
+    error = error_of(list(make_http(fault_server.url).attempt(attempt)))
+    assert isinstance(error, BackendTimeoutError)
+    assert "first_token timeout after 0.2 s" in str(error)
+    assert error.maybe_executed
+
+
+def test_a_cancel_wakes_a_blocked_write(fault_server: FaultServer, make_http: Any, make_attempt: Any) -> None:
+    """As it does a read."""
+    accepted = threading.Event()
+
+    def script(peer: Peer) -> None:
+        accepted.set()
+        fault_server.stopping.wait(20)
+
+    fault_server.refuse_before_reading(script)
+    cancel = CancelScope()
+    canceller = threading.Thread(target=lambda: (accepted.wait(10), cancel.cancel()))
+    canceller.start()
+    attempt = make_attempt("x" * 20_000_000, cancel=cancel)
+    error = error_of(list(make_http(fault_server.url).attempt(attempt)))
+    canceller.join(10)
+    assert isinstance(error, RequestCancelledError)
+
+
+def test_a_cancel_of_a_connection_that_was_reset_is_a_cancel(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Whoever was quicker, the caller hears what it asked for."""
+    fault_server.play(then(FIRST_WORD, Peer.reset))
+    cancel = CancelScope()
+    events = make_http(fault_server.url).attempt(make_attempt(stream=True, cancel=cancel))
+    read_until_chunk(events)
+    fault_server.settle()
+    cancel.cancel()
+    assert isinstance(error_of(list(events)), RequestCancelledError)
 
 
 class LateScope(CancelScope):

@@ -77,27 +77,18 @@ def test_a_line_or_event_beyond_the_bound_is_malformed(stream: bytes) -> None:
     assert decode(b"data: ok\n\n", stream, bound=100) == ([SseEvent("ok")], "too large")
 
 
+def test_closing_raises_nothing() -> None:
+    """The bound is kept while bytes come in, also by a line that never ends."""
+    assert decode(b"data: 0123456789\n" * 8, b"data: 0123456789", bound=100)[1] == "too large"
+
+
 def test_comments_without_end_are_no_reason_to_fail() -> None:
     """Keep-alive comments do not add up to an event."""
     assert decode(*[b": ping\n"] * 100, b"data: a\n\n", bound=50) == ([SseEvent("a")], None)
 
 
-lines = st.sampled_from(
-    [
-        b"data: a",
-        b"data",
-        b"data:x" * 5,
-        b"event: e",
-        b"error: {}",
-        b": c",
-        b"",
-        b"",
-        b"\xef\xbb\xbf",
-        "data: ü🎭".encode(),
-        b"data: \xf0\x9f",
-        b"x" * 40,
-    ]
-)
+LINES = [b"data: a", b"data", b"data:x" * 5, b"event: e", b"error: {}", b": c", b"", b"", b"\xef\xbb\xbf"]
+lines = st.sampled_from([*LINES, "data: ü🎭".encode(), b"data: \xf0\x9f", b"x" * 40])
 streams = st.lists(st.tuples(lines, st.sampled_from([b"\n", b"\r", b"\r\n"])), max_size=12).map(
     lambda parts: b"".join(line + end for line, end in parts).removesuffix(b"\n")
 )

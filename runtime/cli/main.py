@@ -1,0 +1,202 @@
+"""The `showcaller` command: what can be typed, and how each ending becomes an exit code.
+
+0 done, 1 a request or a check failed, 2 usage or configuration, 130 interrupted. An error that Showcaller
+raises on purpose is one message on stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from showcaller.actors.errors import ConfigurationError, ShowcallerError
+from showcaller.runtime.cli.output import Screen, open_screen
+
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + 13
+"""What a shell reports of a program that SIGPIPE ended."""
+
+_NO_COLOR = "showcaller.no_color"
+
+
+class Failure(click.ClickException):
+    """An error of Showcaller's as the command line tells it."""
+
+    def __init__(self, error: ShowcallerError) -> None:
+        super().__init__(str(error))
+        self.exit_code = WRONG_USE if isinstance(error, ConfigurationError) else FAILED
+
+    def show(self, file: Any = None) -> None:
+        """Say it on stderr."""
+        click.echo(f"showcaller: {self.message}", file=file, err=True)
+
+
+class CommandLine(click.Group):
+    """A group that turns the endings of its commands into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("showcaller: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except ShowcallerError as error:
+            raise Failure(error) from None
+        except BrokenPipeError:
+            _close_stdout()
+            ctx.exit(BROKEN_PIPE)
+
+
+def _close_stdout() -> None:
+    """Nobody reads it any more: let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError, io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _note_no_color(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.meta[_NO_COLOR] = True
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        click.echo(f"showcaller {version()}")
+        ctx.exit()
+
+
+def version() -> str:
+    """The version that is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("showcaller")
+    except metadata.PackageNotFoundError:
+        return "(not installed: run from its sources)"
+
+
+def screen() -> Screen:
+    """Where the command of this moment writes its report."""
+    return open_screen(sys.stdout, no_color=_NO_COLOR in click.get_current_context().meta)
+
+
+_no_color = click.option(
+    "--no-color",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_no_color,
+    help="No colours; the environment variable NO_COLOR says the same.",
+)
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A configuration; without it `showcaller` says where one is looked for.",
+)
+
+
+@click.group(
+    cls=CommandLine,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+@_no_color
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Every model call of your process through one supervised tree of actors.
+
+    Alone it says what would be used here, and why.
+    """
+    if ctx.invoked_subcommand is None:
+        from showcaller.runtime.cli.overview import show_overview
+
+        show_overview(screen())
+
+
+@cli.command()
+@click.argument("prompt")
+@click.option("--model", metavar="NAME", help="A route, a backend or a model.")
+@click.option("--system", metavar="TEXT", help="A system message before the prompt.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The whole deadline.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the text.")
+@_config
+@_no_color
+def ask(
+    prompt: str, model: str | None, system: str | None, timeout: float | None, as_json: bool, config: Path | None
+) -> None:
+    """Ask PROMPT and stream the answer; "-" reads the prompt from stdin."""
+    from showcaller.runtime.cli.ask import ask as carry_out
+
+    text = click.get_text_stream("stdin").read() if prompt == "-" else prompt
+    carry_out(text, model=model, system=system, timeout=timeout, as_json=as_json, path=config)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="The checks as one JSON object.")
+@_config
+@_no_color
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, config: Path | None) -> None:
+    """Check this machine and the configuration; each finding with its cause and its fix."""
+    from showcaller.runtime.cli.doctor import examine, report, report_json
+
+    checks = examine(config)
+    if as_json:
+        report_json(checks)
+    else:
+        report(screen(), checks)
+    if any(check.failed for check in checks):
+        ctx.exit(FAILED)
+
+
+@cli.command()
+@_no_color
+@click.pass_context
+def run(ctx: click.Context) -> None:
+    """The main job, shown end to end on the embedded demo model; takes less than a minute."""
+    from showcaller.runtime.cli.run import run as carry_out
+
+    if not carry_out(screen()):
+        ctx.exit(FAILED)
+
+
+def _leave_at_the_second_interrupt() -> None:
+    """The first Ctrl-C stops in order; the second does not wait for that."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+        os._exit(INTERRUPTED)
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGINT, leave)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    _leave_at_the_second_interrupt()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a crash.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    cli(prog_name="showcaller")

@@ -1,0 +1,274 @@
+"""Load balancing: exact shares, no backend starved or favoured, whatever comes and goes meanwhile."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
+
+NAMES = "abcdef"
+ROUND_ROBIN, LEAST, WEIGHTED, FAILOVER = (
+    LoadBalanceStrategy.ROUND_ROBIN,
+    LoadBalanceStrategy.LEAST_CONNECTIONS,
+    LoadBalanceStrategy.WEIGHTED,
+    LoadBalanceStrategy.FAILOVER,
+)
+
+whole_weights = st.lists(st.integers(1, 9), min_size=1, max_size=len(NAMES))
+subsets = st.sets(st.sampled_from(NAMES))
+histories = st.lists(subsets, max_size=60)
+
+
+def balancer(strategy, weights, seed=1, connections=None):
+    made = LoadBalancer(strategy, rng=random.Random(seed), connections=connections)
+    for name, weight in zip(NAMES, weights, strict=False):
+        made.add_backend(name, weight)
+    return made
+
+
+@pytest.mark.parametrize("strategy", LoadBalanceStrategy)
+@given(eligible=subsets, weights=whole_weights)
+def test_only_an_eligible_backend_is_chosen(strategy, eligible, weights):
+    """Whoever is chosen is eligible, and someone is chosen when anyone is."""
+    lane = balancer(strategy, weights)
+    for _ in range(5):
+        chosen = lane.next(eligible)
+        if eligible & set(lane.backends):
+            assert chosen in eligible
+            assert chosen in lane.backends
+        else:
+            assert chosen is None
+
+
+@pytest.mark.parametrize("strategy", LoadBalanceStrategy)
+def test_nobody_is_chosen_when_there_is_nobody(strategy):
+    """An empty lane, and one from which the last backend was taken out."""
+    lane = balancer(strategy, [1])
+    assert lane.next() == "a"
+    lane.remove_backend("a")
+    lane.remove_backend("a")
+    assert lane.next() is None
+    assert lane.backends == ()
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf")])
+def test_a_weight_that_is_no_share_is_refused(weight):
+    """Only a finite number greater than 0 is one; the text names backend and value."""
+    lane = balancer(WEIGHTED, [])
+    with pytest.raises(ValueError, match=r"weight of 'a' is .*finite number greater than 0"):
+        lane.add_backend("a", weight)
+    assert lane.backends == ()
+
+
+# --- weighted ---
+
+
+@given(whole_weights, st.integers(1, 3))
+def test_weighted_is_exact_over_each_full_cycle(weights, cycles):
+    """In as many choices as the weights add up to, each backend is chosen as often as it weighs."""
+    lane = balancer(WEIGHTED, weights)
+    for _ in range(cycles):
+        chosen = Counter(lane.next() for _ in range(sum(weights)))
+        assert [chosen[name] for name in lane.backends] == weights
+
+
+@given(whole_weights)
+def test_weighted_is_smooth(weights):
+    """At no point of the cycle is a backend a whole turn of the others ahead of, or behind, its share."""
+    lane, total = balancer(WEIGHTED, weights), sum(weights)
+    chosen = Counter()
+    for turn in range(1, total + 1):
+        chosen[lane.next()] += 1
+        for name, weight in zip(lane.backends, weights, strict=True):
+            assert abs(chosen[name] - turn * weight / total) < len(weights)
+
+
+def test_weighted_is_nginx_s_order():
+    """The example of nginx's own commit message: 5, 1, 1 gives a a b a c a a."""
+    lane = balancer(WEIGHTED, [5, 1, 1])
+    assert "".join(lane.next() for _ in range(14)) == "aabacaa" * 2
+
+
+@given(whole_weights, histories)
+def test_weighted_is_exact_again_after_some_were_ineligible_for_a_while(weights, history):
+    """Whatever was eligible before: after it the shares are exact, once what was missed is evened out."""
+    lane, total = balancer(WEIGHTED, weights), sum(weights)
+    for eligible in history:
+        lane.next(eligible)
+    missed = Counter(lane.next() for _ in range(len(weights) * total))
+    for name, weight in zip(lane.backends, weights, strict=True):
+        assert abs(missed[name] - len(weights) * weight) <= len(weights)
+    chosen = Counter(lane.next() for _ in range(total))
+    assert [chosen[name] for name in lane.backends] == weights
+
+
+@given(whole_weights, histories, st.data())
+def test_weighted_shares_hold_among_those_that_are_eligible(weights, history, data):
+    """While the others are away, each of the rest gets its share of the rest."""
+    lane = balancer(WEIGHTED, weights)
+    for eligible in history:
+        lane.next(eligible)
+    there = data.draw(st.sets(st.sampled_from(lane.backends), min_size=1))
+    share = {name: weight for name, weight in zip(lane.backends, weights, strict=True) if name in there}
+    cycle = sum(share.values())
+    for _ in range(len(weights) * cycle):
+        lane.next(there)
+    assert Counter(lane.next(there) for _ in range(cycle)) == share
+
+
+@given(whole_weights, st.lists(st.sampled_from(NAMES), max_size=60))
+def test_a_backend_that_leaves_and_comes_back_gets_its_share(weights, moves):
+    """What it was owed or had been given too much when it left does not add up."""
+    lane, total = balancer(WEIGHTED, weights), sum(weights)
+    share = dict(zip(NAMES, weights, strict=False))
+    for name in moves:
+        lane.next()
+        lane.remove_backend(name)
+        if name in share:
+            lane.add_backend(name, share[name])
+    chosen = Counter(lane.next() for _ in range(2 * total))
+    assert all(abs(chosen[name] - 2 * weight) <= 2 for name, weight in share.items())
+
+
+def test_a_new_weight_counts_from_the_next_choice_on():
+    """The backend keeps its place; only its share changes."""
+    lane = balancer(WEIGHTED, [1, 1])
+    lane.next()
+    lane.next()
+    lane.add_backend("a", 3)
+    assert lane.backends == ("a", "b")
+    assert Counter(lane.next() for _ in range(4)) == {"a": 3, "b": 1}
+
+
+# --- least connections ---
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=1, max_size=6), st.integers())
+def test_least_connections_takes_a_minimum(backends, seed):
+    """Nobody has fewer attempts for its weight than the chosen one."""
+    lane = balancer(LEAST, [weight for weight, _ in backends], seed)
+    loads = {}
+    for name, (weight, count) in zip(NAMES, backends, strict=False):
+        for _ in range(count):
+            lane.mark_connection_start(name)
+        loads[name] = (count + 1) / weight
+    assert loads[lane.next()] == min(loads.values())
+
+
+def test_ties_are_spread_and_seeded():
+    """Among equals each gets its part, and the same seed makes the same choices."""
+    choices = ["".join(balancer(LEAST, [1, 1, 1], seed).next() for _ in range(1)) for seed in range(300)]
+    assert all(70 < count < 130 for count in Counter(choices).values())
+    assert len(set(choices)) == 3
+    first, again = ([lane.next() for _ in range(50)] for lane in (balancer(LEAST, [1] * 4, 7) for _ in "ab"))
+    assert first == again
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=1, max_size=6), st.randoms())
+def test_the_order_of_the_backends_changes_only_ties(backends, shuffle):
+    """With the same loads in another order, the chosen one is as little loaded."""
+    connections = Connections()
+    entries = list(zip(NAMES, backends, strict=False))
+    for name, (_, count) in entries:
+        for _ in range(count):
+            connections.start(name)
+    loads = {name: (count + 1) / weight for name, (weight, count) in entries}
+    chosen = []
+    for _ in range(2):
+        lane = LoadBalancer(LEAST, rng=random.Random(1), connections=connections)
+        for name, (weight, _) in entries:
+            lane.add_backend(name, weight)
+        chosen.append(lane.next())
+        shuffle.shuffle(entries)
+    assert loads[chosen[0]] == loads[chosen[1]]
+
+
+# --- round robin and failover ---
+
+
+@given(st.integers(1, 6), histories)
+def test_round_robin_serves_nobody_twice_while_another_waits(count, history):
+    """Between two turns of one backend, each that is eligible at the second has had a turn."""
+    lane = balancer(ROUND_ROBIN, [1] * count)
+    turns = []
+    for eligible in history:
+        chosen = lane.next(eligible)
+        if chosen is None:
+            continue
+        if chosen in turns:
+            since = turns[len(turns) - turns[::-1].index(chosen) :]
+            assert (eligible & set(lane.backends)) - {chosen} <= set(since)
+        turns.append(chosen)
+
+
+def test_round_robin_begins_with_the_first_and_a_newcomer_is_last():
+    """In the order of their adding; who joins waits for its turn."""
+    lane = balancer(ROUND_ROBIN, [1, 1, 1])
+    assert [lane.next() for _ in range(4)] == ["a", "b", "c", "a"]
+    lane.add_backend("d")
+    assert [lane.next() for _ in range(5)] == ["b", "c", "a", "d", "b"]
+
+
+@given(st.permutations(list(NAMES)), histories)
+def test_failover_takes_the_first_that_is_eligible(order, history):
+    """In the order of their adding, each time anew."""
+    lane = LoadBalancer(FAILOVER, rng=random.Random(1))
+    for name in order:
+        lane.add_backend(name)
+    for eligible in history:
+        assert lane.next(eligible) == next((name for name in order if name in eligible), None)
+
+
+# --- the counter ---
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("ab")), max_size=60))
+def test_connections_are_counted_and_never_negative(steps):
+    """An end without a start is refused and changes nothing."""
+    connections, counts = Connections(), Counter()
+    for starts, name in steps:
+        if starts:
+            connections.start(name)
+            counts[name] += 1
+        elif counts[name]:
+            connections.end(name)
+            counts[name] -= 1
+        else:
+            with pytest.raises(ValueError, match=f"{name} has no connection"):
+                connections.end(name)
+        assert {name: connections[name] for name in "ab"} == {name: counts[name] for name in "ab"}
+
+
+def test_balancers_that_share_a_counter_see_each_other_s_connections():
+    """A backend that one route loads is not the least loaded of another route either."""
+    connections = Connections()
+    first, second = (balancer(LEAST, [1, 1], connections=connections) for _ in "ab")
+    first.mark_connection_start("a")
+    assert {second.next() for _ in range(20)} == {"b"}
+    second.mark_connection_end("a")
+    assert {first.next() for _ in range(40)} == {"a", "b"}
+
+
+def test_a_balancer_of_its_own_counts_for_itself():
+    """Without a shared counter the connections of one balancer are not those of another."""
+    first, second = balancer(LEAST, [1]), balancer(LEAST, [1])
+    first.mark_connection_start("a")
+    with pytest.raises(ValueError, match="no connection"):
+        second.mark_connection_end("a")
+
+
+@given(st.integers(1, 6), st.integers(0, 2**32))
+def test_the_same_seed_gives_the_same_choices(count, seed):
+    """All randomness comes from the given generator."""
+    assume(count > 1)
+    runs = []
+    for _ in range(2):
+        lane = balancer(LEAST, [1] * count, seed)
+        runs.append([lane.next() for _ in range(20)])
+    assert runs[0] == runs[1]

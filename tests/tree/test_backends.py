@@ -1,0 +1,154 @@
+"""Adding, draining and removing backends while requests run."""
+
+from __future__ import annotations
+
+import pytest
+
+from showcaller.actors.errors import AllBackendsFailedError, BackendDrainedError, ConfigurationError, UnknownModelError
+from showcaller.actors.flight import AttemptState
+from showcaller.actors.kernel.reply import ReplyFuture
+from showcaller.actors.messages import AddBackend, DrainBackend
+from showcaller.actors.transport import Chunk, Sent
+from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, stage
+
+
+def drain(s: Stage, name: str, seconds: float, *, remove: bool = False) -> ReplyFuture:
+    """Ask the supervisor to drain a backend."""
+    reply = ReplyFuture()
+    message = DrainBackend(name, s.clock.now() + seconds, remove, reply)
+    s.tree.address("supervisor").tell(message)
+    s.settle()
+    return reply
+
+
+def add(s: Stage, name: str, script: Script) -> object:
+    """Add a backend; the supervisor's reply."""
+    reply = ReplyFuture()
+    slot = s.tree.make_slot(backend(name), script)
+    s.tree.address("supervisor").tell(AddBackend(slot, reply))
+    s.settle()
+    return reply.get(timeout=0)
+
+
+def test_an_added_backend_is_reached_by_its_name() -> None:
+    """The directory grows with it."""
+    s = stage({"a": Script(OK)})
+    assert add(s, "z", Script(OK)) is None
+    pending = s.submit(model="z")
+    s.advance(1)
+    assert pending.result(0).backend == "z"
+    s.at_rest()
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    """Neither a backend nor a route may be named twice."""
+    s = stage({"a": Script(OK)})
+    for name in ("a", "fast"):
+        assert isinstance(add(s, name, Script(OK)), ConfigurationError)
+
+
+def test_a_draining_backend_takes_nothing_new_and_finishes_what_it_has() -> None:
+    """The drain ends with the last attempt, and cancels none."""
+    first = Script([Sent(), 3.0, answer("slow")])
+    s = stage({"a": first, "b": Script(OK)})
+    before = s.submit("before")
+    s.advance(0.5)
+    reply = drain(s, "a", 30)
+    after = s.submit("after")
+    s.advance(1)
+    assert after.result(0).backend == "b"
+    s.advance(3)
+    assert before.result(0).content == "slow"
+    assert reply.get(timeout=0) == 0
+    s.at_rest()
+
+
+def test_a_drain_that_lasts_too_long_cancels_what_is_left_and_that_goes_elsewhere() -> None:
+    """The reply says how many attempts were cancelled."""
+    s = stage({"a": Script(HANG), "b": Script(OK)})
+    pending = s.submit()
+    s.advance(0.5)
+    reply = drain(s, "a", 5)
+    s.advance(6)
+    assert pending.result(0).backend == "b"
+    assert reply.get(timeout=0) == 1
+    s.wake_cancelled()
+    s.at_rest()
+
+
+def test_a_removed_backend_is_unknown_and_its_name_free_again() -> None:
+    """A name that is added again is a new slot."""
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    old = s.tree.roster.slots["a"]
+    reply = drain(s, "a", 5, remove=True)
+    assert reply.get(timeout=0) == 0
+    assert "a" not in s.tree.roster.slots
+    with pytest.raises(UnknownModelError):
+        s.submit(model="a")
+    assert add(s, "a", Script(OK)) is None
+    assert s.tree.roster.slots["a"].id != old.id
+
+
+def test_removing_the_last_target_of_a_route_fails_what_waits_for_it() -> None:
+    """Nobody waits for a backend that will not come back."""
+    s = stage({"a": Script(HANG)}, max_parallel_requests=1)
+    running, waiting = s.submit("one", timeout=100), s.submit("two", timeout=100)
+    s.advance(1)
+    drain(s, "a", 2, remove=True)
+    s.advance(3)
+    assert isinstance(running.exception(0), BackendDrainedError)
+    assert isinstance(waiting.exception(0), UnknownModelError | AllBackendsFailedError)
+    s.wake_cancelled()
+
+
+def test_draining_an_unknown_backend_says_which_are_known() -> None:
+    """The error names them."""
+    s = stage({"a": Script(OK)})
+    answered = drain(s, "q", 1).get(timeout=0)
+    assert isinstance(answered, ConfigurationError)
+    assert "a" in str(answered)
+
+
+def test_a_committed_stream_that_is_drained_away_is_interrupted() -> None:
+    """It cannot be begun again elsewhere."""
+    s = stage({"a": Script([Sent(), Chunk("he"), 1e6]), "b": Script(OK)})
+    pending = s.submit(stream=True, timeout=100)
+    s.advance(1)
+    drain(s, "a", 1)
+    s.advance(2)
+    assert type(pending.exception(0)).__name__ == "StreamInterruptedError"
+
+
+def test_a_supervisor_that_dies_while_a_backend_drains_still_finishes_the_drain() -> None:
+    """The drain belongs to the slot."""
+    s = stage({"a": Script([Sent(), 3.0, answer()]), "b": Script(OK)})
+    pending = s.submit()
+    s.advance(0.5)
+    reply = drain(s, "a", 30, remove=True)
+    s.crash("supervisor")
+    s.advance(5)
+    assert pending.result(0).content == "hi"
+    assert reply.get(timeout=0) == 0
+    assert "a" not in s.tree.roster.slots
+
+
+@pytest.mark.parametrize("change", ["drain", "crash"])
+def test_an_attempt_that_was_reserved_is_not_given_to_a_backend_that_changed_meanwhile(change: str) -> None:
+    """Between the reservation and the dispatch the supervisor looks again."""
+    a = Script(OK)
+    s = stage({"a": a, "b": Script(OK)})
+    pending = s.submit()
+    flight = pending.ticket.flight  # type: ignore[attr-defined]
+    while not any(attempt.state is AttemptState.RESERVING for attempt in flight.live):
+        assert s.dispatcher.step()
+    if change == "drain":
+        s.tree.roster.slots["a"].draining = True
+    else:
+        child = s.tree.roster.slots["a"].child
+        assert child is not None
+        child.generation += 1
+    s.advance(1)
+    assert not a.attempts or change == "crash"
+    assert all(attempt.number > 1 for attempt in a.attempts)
+    assert pending.result(0).content == "hi"
+    s.at_rest()
