@@ -76,12 +76,13 @@ class Fleet:
     def on_down(self, down: Down) -> BackendSlot | None:
         """A backend's actor has ended: set its restart going; the slot, when the Down was news."""
         slot = self._find(down.slot)
-        if slot is None or slot.child is None or slot.child.generation != down.generation:
+        if slot is None or slot.child is None:
             return None
         decision = slot.child.on_down(down)
-        if decision is not None:
-            event = BACKEND_FAILED if isinstance(decision, GiveUp) else BACKEND_RESTARTED
-            event.say(slot.name, decision.delay, slot.child.last_crash)
+        if decision is None:
+            return None
+        event = BACKEND_FAILED if isinstance(decision, GiveUp) else BACKEND_RESTARTED
+        event.say(slot.name, decision.delay, slot.child.last_crash)
         return slot
 
     def on_restart_due(self, due: RestartDue) -> BackendSlot | None:

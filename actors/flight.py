@@ -47,7 +47,7 @@ class AttemptRecord:
 
     Attributes:
         flight: what it is an attempt of.
-        number: 1 for the first; with the flight's id it is the key of its reservation.
+        number: 1 for the first; with the flight's order it is the key of its reservation.
         slot: the backend slot it goes to, and `generation` the incarnation.
         state: how far it has come; only its flight changes it.
         scope: cancels it.
@@ -85,9 +85,9 @@ class AttemptRecord:
         self.seat: Job | None = None
 
     @property
-    def key(self) -> tuple[str, int]:
-        """The flight's id and the attempt's number."""
-        return (self.flight.id, self.number)
+    def key(self) -> tuple[int, int]:
+        """The flight's order, which unlike its id is never used again, and the attempt's number."""
+        return (self.flight.order, self.number)
 
 
 class Flight:
@@ -103,8 +103,8 @@ class Flight:
         lane: the name it is routed by.
         key: identical requests have the same; None when it is not to be shared.
         stream: the buffer of its chunks, or None for a plain answer.
+        dispatches: how many attempts were given to a backend.
         admitted: has the supervisor seen it? queued: does it wait in a lane's queue?
-        not_before: not to be attempted earlier than that.
         tries: attempts that failed, by backend. errors: of what, in order. crashes: how often its backend died.
     """
 
@@ -128,9 +128,9 @@ class Flight:
         self.done = False
         self.priority = ticket.priority
         self.deadline = ticket.deadline
+        self.dispatches = 0
         self.admitted = False
         self.queued = False
-        self.not_before = 0.0
         self.tries: Counter[str] = Counter()
         self.errors: list[ShowcallerError] = []
         self.crashes = 0
@@ -205,11 +205,6 @@ class Flight:
         with self._lock:
             return [attempt for attempt in self._attempts.values() if attempt.state in LIVE]
 
-    @property
-    def attempts(self) -> int:
-        """How many attempts were dispatched so far, or are about to be."""
-        return self._numbers
-
     def next_attempt(
         self, slot: str, *, generation: int, epoch: int, tokens: int, deadline: float
     ) -> AttemptRecord | None:
@@ -231,6 +226,7 @@ class Flight:
                 return False
             attempt.state = AttemptState.DISPATCHED
             attempt.deadline = deadline
+            self.dispatches += 1
             return True
 
     def claim(self, attempt: AttemptRecord) -> bool:

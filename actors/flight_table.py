@@ -8,11 +8,11 @@ from showcaller.actors.flight import Flight
 
 
 class FlightTable:
-    """Open flights by id; changed from every thread."""
+    """Open flights by their order; changed from every thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[int, Flight] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -20,12 +20,12 @@ class FlightTable:
     def add(self, flight: Flight) -> None:
         """A flight was accepted."""
         with self._lock:
-            self._flights[flight.id] = flight
+            self._flights[flight.order] = flight
 
     def discard(self, flight: Flight) -> None:
         """A flight is done."""
         with self._lock:
-            self._flights.pop(flight.id, None)
+            self._flights.pop(flight.order, None)
 
     def in_order(self) -> list[Flight]:
         """The open flights, the oldest first."""

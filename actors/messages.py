@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from showcaller.actors.kernel.reply import ReplyFuture
     from showcaller.actors.slot import BackendSlot
 
-Key = tuple[str, int]
-"""Names an attempt and its reservation: the flight's id and the attempt's number."""
+Key = tuple[int, int]
+"""Names an attempt and its reservation: the flight's order and the attempt's number."""
 
 # --- the way of a request ---------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ class Seat:
     def _answer(self, done: Done) -> None:
         message = done.message
         content = message.get("content")
-        flight, number = self.record.flight, self.record.number
+        flight = self.record.flight
 
         def make(ticket: Ticket, source: Source) -> BackendResponse:
             return BackendResponse(
@@ -160,7 +160,7 @@ class Seat:
                 model=done.model,
                 route=flight.lane,
                 source=source,
-                attempts=number,
+                attempts=flight.dispatches,
                 latency=self._clock.now() - ticket.created,
                 request_id=ticket.request_id,
                 raw=done.raw,

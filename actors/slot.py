@@ -10,7 +10,7 @@ from showcaller.actors.enums import BackendState
 from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.child import Child, ChildState
 from showcaller.actors.kernel.workers import Workers
-from showcaller.actors.messages import DrainBackend, Execute
+from showcaller.actors.messages import DrainBackend, Execute, Key
 from showcaller.actors.policies.circuit_breaker import BreakerSettings, CircuitBreaker
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
@@ -46,11 +46,11 @@ class BackendSlot:
         self.workers = workers
         self.breaker = CircuitBreaker(breaker, rng=rng)
         self.child: Child | None = None
-        self.in_flight: dict[tuple[str, int], AttemptRecord] = {}
+        self.in_flight: dict[Key, AttemptRecord] = {}
         self.not_before = 0.0
         self.draining = False
         self.retired = False
-        self.abandoned: set[tuple[str, int]] = set()
+        self.abandoned: set[Key] = set()
         self.drains: list[DrainBackend] = []
         self.drain_cancelled = 0
         self.health = BackendState.UNKNOWN

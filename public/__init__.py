@@ -1,74 +1,64 @@
-"""Showcaller: an actor-based runtime that carries out model calls. Everything public is here."""
+"""Showcaller: an actor-based runtime that carries out model calls. Everything public is here.
+
+Each name is imported when it is first asked for, so that `import showcaller` costs next to nothing.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.enums import (
-    BackendState,
-    BackendType,
-    CircuitState,
-    LoadBalanceStrategy,
-    RequestPriority,
-    ResponseTransform,
-    Source,
-)
-from showcaller.actors.errors import (
-    AllBackendsFailedError,
-    AuthenticationError,
-    BackendCrashedError,
-    BackendDrainedError,
-    BackendError,
-    BackendRetiredError,
-    BackendTimeoutError,
-    BackendUnreachableError,
-    BillingError,
-    BudgetExceededError,
-    ConfigurationError,
-    ContentPolicyViolationError,
-    ContextWindowExceededError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    MalformedResponseError,
-    ModelNotFoundError,
-    OverloadedError,
-    RateLimitError,
-    RequestCancelledError,
-    RuntimeStoppedError,
-    ServerError,
-    ShowcallerError,
-    StreamInterruptedError,
-    UnknownModelError,
-)
-from showcaller.actors.messages import Submit
-from showcaller.actors.models import (
-    Answered,
-    BackendResponse,
-    ChatRequest,
-    Errored,
-    Outcome,
-    RequestContext,
-    StreamChunk,
-    Usage,
-)
-from showcaller.actors.policies.circuit_breaker import CircuitBreaker
-from showcaller.actors.policies.load_balancer import LoadBalancer
-from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
-from showcaller.actors.settings import (
-    BackendConfig,
-    Limits,
-    QuotaConfig,
-    RouteConfig,
-    RuntimeSettings,
-    TargetConfig,
-    Timeouts,
-)
-from showcaller.runtime.pending import Pending
-from showcaller.runtime.runtime import Runtime
-
 if TYPE_CHECKING:
+    from showcaller.actors.configuration import RuntimeConfig
+    from showcaller.actors.enums import (
+        BackendState,
+        BackendType,
+        CircuitState,
+        LoadBalanceStrategy,
+        RequestPriority,
+        ResponseTransform,
+        Source,
+    )
+    from showcaller.actors.errors import (
+        AllBackendsFailedError,
+        AuthenticationError,
+        BackendCrashedError,
+        BackendDrainedError,
+        BackendError,
+        BackendRetiredError,
+        BackendTimeoutError,
+        BackendUnreachableError,
+        BillingError,
+        BudgetExceededError,
+        ConfigurationError,
+        ContentPolicyViolationError,
+        ContextWindowExceededError,
+        DeadlineExceededError,
+        InvalidRequestError,
+        MalformedResponseError,
+        ModelNotFoundError,
+        OverloadedError,
+        RateLimitError,
+        RequestCancelledError,
+        RuntimeStoppedError,
+        ServerError,
+        ShowcallerError,
+        StreamInterruptedError,
+        UnknownModelError,
+    )
+    from showcaller.actors.messages import Submit
+    from showcaller.actors.models import (
+        Answered,
+        BackendResponse,
+        ChatRequest,
+        Errored,
+        Outcome,
+        RequestContext,
+        StreamChunk,
+        Usage,
+    )
+    from showcaller.actors.policies.circuit_breaker import CircuitBreaker
+    from showcaller.actors.policies.load_balancer import LoadBalancer
     from showcaller.actors.records import (
         ABTestVariant,
         BackendCapability,
@@ -81,6 +71,18 @@ if TYPE_CHECKING:
         UsageQuota,
         UsageRecord,
     )
+    from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
+    from showcaller.actors.settings import (
+        BackendConfig,
+        Limits,
+        QuotaConfig,
+        RouteConfig,
+        RuntimeSettings,
+        TargetConfig,
+        Timeouts,
+    )
+    from showcaller.runtime.pending import Pending
+    from showcaller.runtime.runtime import Runtime
 
 __all__ = [
     "ABTestVariant",
@@ -152,13 +154,53 @@ __all__ = [
     "UsageRecord",
 ]
 
+_HOMES = {
+    "showcaller.actors.configuration": "RuntimeConfig",
+    "showcaller.actors.enums": """
+        BackendState BackendType CircuitState LoadBalanceStrategy RequestPriority
+        ResponseTransform Source
+    """,
+    "showcaller.actors.errors": """
+        AllBackendsFailedError AuthenticationError BackendCrashedError BackendDrainedError
+        BackendError BackendRetiredError BackendTimeoutError BackendUnreachableError
+        BillingError BudgetExceededError ConfigurationError ContentPolicyViolationError
+        ContextWindowExceededError DeadlineExceededError InvalidRequestError
+        MalformedResponseError ModelNotFoundError OverloadedError RateLimitError
+        RequestCancelledError RuntimeStoppedError ServerError ShowcallerError
+        StreamInterruptedError UnknownModelError
+    """,
+    "showcaller.actors.messages": "Submit",
+    "showcaller.actors.models": """
+        Answered BackendResponse ChatRequest Errored Outcome RequestContext StreamChunk Usage
+    """,
+    "showcaller.actors.policies.circuit_breaker": "CircuitBreaker",
+    "showcaller.actors.policies.load_balancer": "LoadBalancer",
+    "showcaller.actors.records": """
+        ABTestVariant BackendCapability BackendHealthStatus BackendVersion BatchRequest
+        CachedResponse QueuedRequest RecordedRequest UsageQuota UsageRecord
+    """,
+    "showcaller.actors.secrets": "CommandSecret EnvSecret FileSecret Secret",
+    "showcaller.actors.settings": """
+        BackendConfig Limits QuotaConfig RouteConfig RuntimeSettings TargetConfig Timeouts
+    """,
+    "showcaller.runtime.pending": "Pending",
+    "showcaller.runtime.runtime": "Runtime",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
-    """What few programs need is imported when it is asked for, so that `import showcaller` stays quick."""
+    """Import a public name, and keep it."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("showcaller")
-    if name in __all__:
-        return getattr(import_module("showcaller.actors.records"), name)
-    raise AttributeError(f"module 'showcaller' has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'showcaller' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

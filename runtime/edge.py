@@ -234,7 +234,7 @@ class Edge:
         return DeadlineExceededError(
             f"request {ticket.request_id} had no outcome within {ticket.deadline - ticket.created:g} s: {where}; "
             f"raise its timeout, or see runtime.status(){tried}",
-            maybe_executed=flight is not None and flight.attempts > 0,
+            maybe_executed=flight is not None and flight.dispatches > 0,
         )
 
     def cancel(self, request_id: str) -> bool:

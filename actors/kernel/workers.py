@@ -117,10 +117,9 @@ class ThreadWorkers:
     def close(self) -> None:
         """End the threads as soon as they have nothing to do."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                for _ in self._threads:
-                    self._jobs.put(None)
+            self._closed = True
+            for _ in self._threads:
+                self._jobs.put(None)
 
     def join(self, timeout: float) -> int:
         """Wait for the threads to end; how many have not within `timeout` seconds altogether."""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import random
 
 
+MAX_DOUBLINGS = 64
+"""After that many even a millisecond has outgrown every bound."""
+
+
 @frozen(kw_only=True)
 class RetryPolicy:
     """How failed attempts are repeated.
@@ -74,12 +78,16 @@ def decide(
         return Stop("it may have been executed already, and the request is not idempotent")
     if failures > policy.num_retries:
         return Stop(f"num_retries = {policy.num_retries} is used up")
-    if others and error.retry_elsewhere:
-        return Retry(0.0, elsewhere=True)
-    if not (here and error.retry_here):
+    elsewhere = others and error.retry_elsewhere
+    if elsewhere:
+        delay = 0.0
+    elif not (here and error.retry_here):
         return Stop("no backend is left that could be tried")
-    backoff = min(policy.max_delay, policy.min_delay * 2.0 ** (failures - 1))
-    delay = rng.random() * backoff if error.retry_after is None else error.retry_after
+    elif error.retry_after is not None:
+        delay = error.retry_after
+    else:
+        # Bounded, because no float holds the doubled delay of the thousandth retry.
+        delay = rng.random() * min(policy.max_delay, policy.min_delay * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
     if delay >= remaining:
         return Stop("the deadline would pass before it may be tried again")
-    return Retry(delay, elsewhere=False)
+    return Retry(delay, elsewhere=elsewhere)

@@ -61,6 +61,11 @@ class Screen:
         self._stream.write(text)
         self._stream.flush()
 
+    @property
+    def width(self) -> int | None:
+        """Columns, or None where lines may have any length."""
+        return None
+
 
 class RichScreen(Screen):
     """A terminal."""
@@ -100,6 +105,11 @@ class RichScreen(Screen):
         if table is not None:
             self.show(table)
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal, now."""
+        return self.console.width
+
     def show(self, what: RenderableType) -> None:
         """Anything that Rich can draw, indented like rows."""
         from rich.padding import Padding
@@ -118,6 +128,51 @@ class RichScreen(Screen):
         from rich.text import Text
 
         return Text(text.translate(_CONTROLS), style)
+
+
+class Paragraph:
+    """Text that comes in pieces, indented, and broken between words where the screen has an edge."""
+
+    def __init__(self, screen: Screen, indent: str = "  ") -> None:
+        self._screen = screen
+        self._indent = indent
+        self._column = 0
+        self._word = ""
+
+    def write(self, text: str) -> None:
+        """The next piece; a word is shown once it is whole."""
+        for character in text:
+            if character.isspace():
+                self._put_word()
+                self._put(character)
+            else:
+                self._word += character
+
+    def end(self) -> None:
+        """Show what is left, and end the line."""
+        self._put_word()
+        self._screen.write("\n")
+
+    def _put_word(self) -> None:
+        width = self._screen.width
+        if width is not None and self._column and self._column + len(self._word) > width:
+            self._put("\n")
+        if self._word:
+            self._put(self._word)
+        self._word = ""
+
+    def _put(self, text: str) -> None:
+        if text == "\n":
+            self._screen.write(text)
+            self._column = 0
+            return
+        if not self._column:
+            if text.isspace():
+                return
+            self._screen.write(self._indent)
+            self._column = len(self._indent)
+        self._screen.write(text)
+        self._column += len(text)
 
 
 def is_rich(stream: TextIO) -> bool:

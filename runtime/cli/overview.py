@@ -11,8 +11,8 @@ from showcaller.runtime.search_path import Place, config_places, find_config
 
 _TRY = (
     ('showcaller ask "Say hello"', "one answer, streamed"),
-    ("showcaller doctor", "what is missing on this machine, and how to mend it"),
-    ("showcaller run", "a supervised tree at work: failover, a crash, the account"),
+    ("showcaller doctor", "what is missing here, and how to mend it"),
+    ("showcaller run", "a supervised tree at work, a crash included"),
 )
 
 

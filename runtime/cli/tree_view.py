@@ -98,7 +98,7 @@ class LiveView:
         from rich.padding import Padding
         from rich.text import Text
 
-        lines = Text(f"{done}\n", "bold")
+        lines = Text(f"\n{done}\n", "bold")
         lines.append(self._said or " ", "yellow")
         self._live.update(Padding(Group(_table(status, answered), lines), (0, 0, 0, 2)), refresh=True)
 
@@ -108,12 +108,11 @@ class LiveView:
 
 
 def _table(status: RuntimeStatus, answered: Mapping[str, int]) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for title, width in (("actor", 19), ("state", 10), ("in flight", LONGEST_BAR + 3), ("breaker", 9)):
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title, width in (("actor", 17), ("state", 10), ("in flight", LONGEST_BAR + 3), ("breaker", 9)):
         table.add_column(title, min_width=width, no_wrap=True)
     for title in ("restarts", "answered"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -19,7 +19,7 @@ from showcaller.actors.kernel.workers import Job
 from showcaller.actors.messages import Escalated, Provoke
 from showcaller.actors.models import ChatRequest, Usage
 from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings
-from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent, TransportEvent
+from showcaller.actors.transport import Attempt, Done, Failed, Pause, Sent, TransportEvent
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.tree import Tree
@@ -259,9 +259,7 @@ class Stage:
 def backend(name: str, **options: Any) -> BackendConfig:
     """An HTTP backend that is never called: its transport is scripted."""
     options.setdefault("model", f"model-of-{name}")
-    return BackendConfig(
-        name=name, backend_type="openai", base_url="http://127.0.0.1:9/v1", **options
-    )
+    return BackendConfig(name=name, backend_type="openai", base_url="http://127.0.0.1:9/v1", **options)
 
 
 def stage(

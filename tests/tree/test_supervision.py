@@ -8,7 +8,6 @@ from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendCrashedError,
     BackendError,
-    RateLimitError,
     ServerError,
 )
 from showcaller.actors.kernel.child import ChildState
@@ -24,7 +23,9 @@ ACTORS = ["recorder", "analytics", "health_monitor", "quota_manager", "superviso
 @pytest.mark.parametrize("moment", range(12))
 def test_a_crash_at_any_moment_loses_no_request(victim: str, moment: int) -> None:
     """After any number of steps of the way, the death of any actor leaves every request its one outcome."""
-    s = stage({"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin")
+    s = stage(
+        {"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin"
+    )
     outcomes: list[object] = []
     pendings = [s.submit(f"q{n}", temperature=0, timeout=60) for n in range(4)]
     pendings += [s.submit("q1", temperature=0, timeout=60)]
@@ -87,11 +88,15 @@ def test_a_crash_in_any_handler_loses_no_request_and_spends_nothing_twice(
         assert slot.child.state is ChildState.RUNNING
 
 
-@pytest.mark.parametrize("victims", [["supervisor", "quota_manager"], ["supervisor", "a"], ["deduplicator", "supervisor"]])
+@pytest.mark.parametrize(
+    "victims", [["supervisor", "quota_manager"], ["supervisor", "a"], ["deduplicator", "supervisor"]]
+)
 @pytest.mark.parametrize("moment", [0, 3, 6, 9, 15])
 def test_two_crashes_at_once_lose_no_request(victims: list[str], moment: int) -> None:
     """Neither does the death of two."""
-    s = stage({"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin")
+    s = stage(
+        {"a": Script([Sent(), 0.3, answer()]), "b": Script([Sent(), 0.3, answer()])}, strategy="round_robin"
+    )
     pendings = [s.submit(f"q{n}", temperature=0, timeout=60) for n in range(4)]
     for _ in range(moment):
         s.dispatcher.step()
@@ -143,7 +148,10 @@ def test_a_request_that_may_not_be_repeated_waits_for_its_one_attempt() -> None:
 def test_a_request_under_which_two_backends_died_is_not_given_to_a_third() -> None:
     """A poison request stops after two crashes."""
     third = Script(OK)
-    s = stage({"a": Script([Sent(), 50.0, answer()]), "b": Script([Sent(), 50.0, answer()]), "c": third}, timeout=20.0)
+    s = stage(
+        {"a": Script([Sent(), 50.0, answer()]), "b": Script([Sent(), 50.0, answer()]), "c": third},
+        timeout=20.0,
+    )
     pending = s.submit(timeout=200)
     for name in "ab":
         s.advance(0.5)

@@ -14,6 +14,9 @@ from showcaller.actors.policies.circuit_breaker import BreakerSettings, CircuitB
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
 
+ROUNDING = 1e-6
+"""Seconds; times are sums of floats."""
+
 all_settings = st.builds(
     BreakerSettings,
     failures=st.integers(1, 4),
@@ -28,7 +31,7 @@ def bounds(settings, opened):
     """The least and the most seconds of the stay in OPEN that follows so many others."""
     longest = max(settings.open_time, settings.max_open_time)
     least = min(longest, settings.open_time * 2**opened)
-    return least, least * (1 + settings.jitter) * (1 + 1e-9)
+    return least - ROUNDING, least * (1 + settings.jitter) + ROUNDING
 
 
 def opened_breaker(now=0.0, **fields):
@@ -80,7 +83,7 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         if self.state is OPEN:
             least, _ = bounds(self.settings, self.opened - 1)
-            assert self.now >= self.opened_at + least * (1 - 1e-9)
+            assert self.now >= self.opened_at + least
             self.leave_for(HALF_OPEN)
         self.out.append(self.breaker.admit(self.now))
         if self.state is HALF_OPEN:
@@ -156,13 +159,13 @@ def test_the_open_time_doubles_up_to_its_bound(settings, failed_probes, seed):
         breaker.record_failure(breaker.admit(now), now)
     for opened in range(failed_probes):
         least, most = bounds(settings, opened)
-        assert least <= (breaker.open_until - now) * (1 + 1e-9)
+        assert least <= breaker.open_until - now
         assert breaker.open_until - now <= most
         now = breaker.open_until
         breaker.record_failure(breaker.admit(now), now)
     least, _ = bounds(settings, failed_probes)
     assert not breaker.is_open(breaker.open_until)
-    assert breaker.is_open(now + least * (1 - 1e-6))
+    assert breaker.is_open(now + least * (1 - 1e-6) - ROUNDING)
 
 
 def test_a_backend_that_stays_away_for_ever_is_probed_for_ever():
