@@ -148,7 +148,9 @@ class BackendDrainedError(BackendError):
     @classmethod
     def of(cls, backend: str) -> Self:
         """The error for one backend."""
-        return cls(f"{backend}: was drained before the attempt had ended", backend=backend, maybe_executed=True)
+        return cls(
+            f"{backend}: was drained before the attempt had ended", backend=backend, maybe_executed=True
+        )
 
 
 class AuthenticationError(BackendError):

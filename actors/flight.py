@@ -1,10 +1,10 @@
-"""A flight: one upstream call, the requests that wait for it, and its attempts.
+r"""A flight: one upstream call, the requests that wait for it, and its attempts.
 
 It lives outside all actors, so that no crash of an actor loses it. Whatever actors tell each other about
 it is a hint; what may happen next is decided here, under one lock:
 
     RESERVING --dispatched--> DISPATCHED --claim--> CLAIMED --commit--> COMMITTED
-         \\________________________\\__________________\\__revoke--> REVOKED
+         \________________________\__________________\__revoke--> REVOKED
 
 `claim` comes before the first byte is sent, `commit` before the first chunk reaches a caller. Only a
 claimed or committed attempt can answer; a revoked one changes nothing any more.
@@ -71,7 +71,15 @@ class AttemptRecord:
     )
 
     def __init__(
-        self, flight: Flight, number: int, slot: str, *, generation: int, epoch: int, tokens: int, deadline: float
+        self,
+        flight: Flight,
+        number: int,
+        slot: str,
+        *,
+        generation: int,
+        epoch: int,
+        tokens: int,
+        deadline: float,
     ) -> None:
         self.flight = flight
         self.number = number
@@ -180,8 +188,7 @@ class Flight:
             return tuple(self._tickets)
 
     def detach(self, ticket: Ticket, error: ShowcallerError) -> bool:
-        """A request waits no more, because of `error`; with the last of them the flight is cancelled, and True
-        is returned."""
+        """A request waits no more, because of `error`; True when it was the last, and the flight is cancelled."""
         with self._lock:
             if self.done or ticket not in self._tickets:
                 return False
@@ -214,7 +221,13 @@ class Flight:
                 return None
             self._numbers += 1
             attempt = AttemptRecord(
-                self, self._numbers, slot, generation=generation, epoch=epoch, tokens=tokens, deadline=deadline
+                self,
+                self._numbers,
+                slot,
+                generation=generation,
+                epoch=epoch,
+                tokens=tokens,
+                deadline=deadline,
             )
             self._attempts[attempt.number] = attempt
             return attempt

@@ -73,7 +73,8 @@ def as_response_format(value: Mapping[str, Any] | None) -> FrozenDict | None:
     if value is None:
         return None
     fix = 'use a mapping such as {"type": "json_object"}'
-    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+    given: object = value
+    if not isinstance(given, Mapping) or not isinstance(given.get("type"), str):
         raise refuse("ChatRequest", "response_format", value, fix)
     return FrozenDict(snapshot("ChatRequest", "response_format", value, fix))
 

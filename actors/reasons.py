@@ -33,7 +33,7 @@ def final_error(flight: Flight) -> ShowcallerError:
 def interrupted(flight: Flight, cause: ShowcallerError) -> StreamInterruptedError:
     """A stream that broke after its first chunk."""
     return StreamInterruptedError(
-        f"the stream of request {flight.id} broke after it had begun: {cause.message}; `.partial` holds the text so far",
+        f"the stream of request {flight.id} broke after it had begun: {cause.message}; `.partial` has the text so far",
         partial="" if flight.stream is None else flight.stream.text,
         backend=cause.backend,
         maybe_executed=True,

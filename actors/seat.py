@@ -68,7 +68,7 @@ class Seat:
             return self._advance()
         except ShowcallerError as error:
             self._end(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises is a failed attempt
             TRANSPORT_RAISED.say(self._attempt.backend, error=error)
             self._end(
                 BackendCrashedError(
@@ -178,7 +178,9 @@ class Seat:
         self._report(error, begun=True)
 
     def _cancelled(self) -> RequestCancelledError:
-        return RequestCancelledError(f"attempt {self.record.number} of {self.record.flight.id} is not wanted any more")
+        return RequestCancelledError(
+            f"attempt {self.record.number} of {self.record.flight.id} is not wanted any more"
+        )
 
     def _report(self, error: ShowcallerError | None, *, begun: bool, done: Done | None = None) -> None:
         events, self._events = self._events, None

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from showcaller.actors.errors import ConfigurationError, ShowcallerError
-from showcaller.actors.kernel.address import Address
+from attrs import evolve
+
+from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError, ShowcallerError
+from showcaller.actors.kernel import fork
+from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, Provoke
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Transport
+from showcaller.actors.validators import is_number
+from showcaller.runtime.closing import close_all
 from showcaller.runtime.tree import Tree
 
 REPLY_SECONDS = 10.0
 """How long the supervisor may take to answer, beyond a drain's own time."""
+CLOSING_SECONDS = 2.0
+"""How long a removed backend's transport, and then its threads, may take to end."""
 
 
 class Backends:
-    """Thread-safe; every call waits for the supervisor's answer, with a deadline."""
+    """Thread-safe; every call waits for the supervisor's answer, with a deadline.
+
+    After the runtime's stop they raise RuntimeStoppedError, and after a fork ForkedProcessError.
+    """
 
     def __init__(self, tree: Tree, make_transport: Callable[[BackendConfig], Transport]) -> None:
         self._tree = tree
         self._make_transport = make_transport
+        self._lock = threading.Lock()
+        self._adding = threading.Lock()
+        self._waiting: set[ReplyFuture] = set()
+        self._closed: RuntimeStoppedError | None = None
+        self._born = fork.generation()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tree.roster.slots)
@@ -39,19 +55,24 @@ class Backends:
 
         Args:
             config: what it is.
-            transport: carries out its attempts; by default what its type says.
+            transport: carries out its attempts, and is closed with the backend; by default what its type says.
 
         Raises:
             ConfigurationError: its name is taken, or its transport cannot be made.
-            pykka.Timeout: the supervisor did not answer in time.
+            pykka.Timeout: the supervisor did not answer in time; it may add the backend later.
         """
+        self._refuse("add")
+        self._refuse_taken(config)
         made = self._make_transport(config) if transport is None else transport
-        slot = self._tree.make_slot(config, made)
         try:
-            self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
-        except BaseException:
-            made.close()
-            slot.workers.close()
+            # One at a time, and the name looked up again: a slot opens its ledger under the name when it is
+            # made, which must not be another's.
+            with self._adding:
+                self._refuse_taken(config)
+                slot = self._tree.make_slot(config, made)
+                self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
+        except ShowcallerError:
+            close_all({config.name: made}, CLOSING_SECONDS)
             raise
 
     def drain(self, name: str, timeout: float = 30.0) -> int:
@@ -65,8 +86,9 @@ class Backends:
             how many attempts had to be cancelled.
 
         Raises:
-            ConfigurationError: there is no such backend.
+            ConfigurationError: there is no such backend, or `timeout` is not 0 or more.
         """
+        self._refuse("drain")
         return self._drain(name, timeout, remove=False)
 
     def remove(self, name: str, timeout: float = 30.0) -> int:
@@ -76,12 +98,13 @@ class Backends:
             how many attempts had to be cancelled.
 
         Raises:
-            ConfigurationError: there is no such backend.
+            ConfigurationError: there is no such backend, or `timeout` is not 0 or more.
         """
+        self._refuse("remove")
         slot = self._slot(name)
         cancelled = self._drain(name, timeout, remove=True)
-        slot.transport.close()
-        slot.workers.join(REPLY_SECONDS)
+        close_all({name: slot.transport}, CLOSING_SECONDS)
+        slot.workers.join(CLOSING_SECONDS)
         return cancelled
 
     def crash(self, name: str, reason: str = "a drill") -> None:
@@ -90,9 +113,33 @@ class Backends:
         Raises:
             ConfigurationError: there is no such backend.
         """
+        self._refuse("crash")
         child = self._slot(name).child
         if child is not None:
             child.address.tell(Provoke(reason))
+
+    def close(self, error: RuntimeStoppedError) -> None:
+        """Take nothing any more: everyone who comes gets `error`."""
+        with self._lock:
+            self._closed = error
+
+    def let_go(self, error: RuntimeStoppedError) -> None:
+        """Nobody will answer any more: those who still wait get `error`."""
+        with self._lock:
+            waiting = list(self._waiting)
+        for reply in waiting:
+            reply.set(error.copy())
+
+    def _refuse(self, call: str) -> None:
+        fork.refuse_if_forked(self._born)
+        forbid_waiting(f"runtime.backends.{call}()")
+        if self._closed is not None:
+            raise self._closed.copy()
+
+    def _refuse_taken(self, config: BackendConfig) -> None:
+        """Raise what the supervisor would answer to a name that means something else already."""
+        known = self._tree.roster.config
+        evolve(known, backends=(*known.backends, config))
 
     def _slot(self, name: str) -> BackendSlot:
         slots = self._tree.roster.slots
@@ -103,6 +150,8 @@ class Backends:
         return slots[name]
 
     def _drain(self, name: str, timeout: float, *, remove: bool) -> int:
+        if not is_number(timeout) or timeout < 0:
+            raise ConfigurationError(f"timeout = {timeout!r}: use seconds, 0 or more")
         deadline = self._tree.system.clock.now() + timeout
         cancelled = self._ask(
             lambda reply: DrainBackend(name, deadline, remove, reply), timeout + REPLY_SECONDS
@@ -112,9 +161,17 @@ class Backends:
 
     def _ask(self, message_with: Callable[[ReplyFuture], Any], timeout: float) -> object:
         reply = ReplyFuture()
-        address: Address = self._tree.address("supervisor")
-        address.tell(message_with(reply))
-        answer = reply.get(timeout=timeout)
+        # Under the lock, so that after `close` the supervisor is told nothing that its stop would overtake.
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed.copy()
+            self._waiting.add(reply)
+            self._tree.address("supervisor").tell(message_with(reply))
+        try:
+            answer = reply.get(timeout=timeout)
+        finally:
+            with self._lock:
+                self._waiting.discard(reply)
         if isinstance(answer, ShowcallerError):
             raise answer
         return answer

@@ -6,7 +6,10 @@ import functools
 import threading
 from collections.abc import AsyncIterator, Iterable
 
+from attrs import evolve
+
 from showcaller.actors.errors import ConfigurationError, OverloadedError
+from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.models import Errored, Outcome
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
@@ -18,7 +21,12 @@ def _check(max_concurrency: int) -> None:
         raise ConfigurationError(f"max_concurrency is {max_concurrency!r}; use a whole number, 1 or more")
 
 
-def _start(edge: Edge, prompt: Prompt, options: Options) -> Pending | Errored:
+def _start(edge: Edge, index: int, prompt: Prompt, options: Options) -> Pending | Errored:
+    context = options.get("context")
+    if context is not None:
+        # One context for all of them, and no two open requests of one id.
+        own = evolve(context, request_id=f"{context.request_id}-{index + 1}")
+        options = {**options, "context": own}
     request = as_request(prompt, options)
     try:
         return edge.accept(request, share=False)[1]
@@ -36,12 +44,13 @@ def _outcome(started: Pending | Errored) -> Outcome:
 def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
     _check(max_concurrency)
+    forbid_waiting("Runtime.ask_many()")
     room = threading.Semaphore(max_concurrency)
     started: list[Pending | Errored] = []
     try:
-        for prompt in prompts:
+        for index, prompt in enumerate(prompts):
             room.acquire()
-            one = _start(edge, prompt, options)
+            one = _start(edge, index, prompt, options)
             started.append(one)
             if isinstance(one, Pending):
                 one.when_done(room.release)
@@ -71,7 +80,7 @@ async def ask_many_async(
 
     def start_next() -> bool:
         for index, prompt in upcoming:
-            one = started[index] = _start(edge, prompt, options)
+            one = started[index] = _start(edge, index, prompt, options)
             if isinstance(one, Pending):
                 one.when_done(functools.partial(loop.call_soon_threadsafe, done.put_nowait, index))
             else:

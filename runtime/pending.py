@@ -30,7 +30,7 @@ class Callback:
         """Call it; what it raises is logged."""
         try:
             self._function(self._argument)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's own code may raise anything
             CALLBACK_RAISED.say(error=error)
 
     def wait(self, seconds: float) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
+import contextlib
 import random
 import secrets
 import threading
@@ -13,12 +15,14 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 import pykka
+from pykka import ActorDeadError
 from pykka.messages import _ActorStop
 
 from showcaller.actors.analytics import UsageTable
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.errors import RuntimeStoppedError
+from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError
 from showcaller.actors.health_monitor import HealthBoard
+from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.dispatcher import PinnedDispatcher, SharedDispatcher
@@ -28,10 +32,12 @@ from showcaller.actors.kernel.watchdog import Watchdog
 from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED, THREADS_LEFT
 from showcaller.actors.messages import Escalated, WindDown
-from showcaller.actors.models import BackendResponse, Outcome
+from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.recorder import Recordings
 from showcaller.actors.transport import Transport
+from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
+from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.many import ask_many, ask_many_async
@@ -44,7 +50,9 @@ from showcaller.runtime.transports.factory import TransportFactory
 from showcaller.runtime.tree import Tree
 
 TEARDOWN_SECONDS = 2.0
-"""How long a stop waits for actors and threads, beyond the time it gives to open requests."""
+"""How long a stop waits for actors, transports and threads, beyond the time it gives to open requests."""
+LONGEST_STOP = 1e6
+"""Seconds; longer times, and infinity, are more than a lock can wait for."""
 CALLBACK_THREADS = 4
 
 
@@ -109,7 +117,9 @@ class Runtime:
             name=secrets.token_hex(4),
         )
         self._stop_timeout = config.runtime.stop_timeout
-        self._stopping = threading.Lock()
+        self._born = fork.generation()
+        # Reentrant: a signal handler may stop what its own thread is just stopping.
+        self._stopping = threading.RLock()
         self._stopped = threading.Event()
         self._root = _Root(self._fail)
         self.backends = Backends(self._tree, factory.make)
@@ -134,26 +144,35 @@ class Runtime:
             progress: shows the download of an embedded model; see model_store.Progress.
 
         Raises:
-            ConfigurationError: the configuration is wrong, or there is none and nothing to use.
+            ConfigurationError: the configuration is wrong, or there is none and nothing to use, or
+                `transports` names no backend of it.
         """
+        set_up_logging()
         resolved = _resolve(config)
-        given = transports or {}
+        given = dict(transports or {})
+        names = [backend.name for backend in resolved.backends]
+        for name in given:
+            if name not in names:
+                raise ConfigurationError(f"transports: no backend is named {name!r}{nearest(name, names)}")
         clock = SystemClock()
         factory = TransportFactory(clock, progress)
-        made: dict[str, Transport] = {}
+        made: dict[str, Transport] = given
         try:
             for backend in resolved.backends:
-                made[backend.name] = given[backend.name] if backend.name in given else factory.make(backend)
+                if backend.name not in given:
+                    made[backend.name] = factory.make(backend)
             runtime = cls(resolved, made, factory, clock)
         except BaseException:
-            for transport in made.values():
-                transport.close()
+            close_all(made, TEARDOWN_SECONDS)
             raise
-        runtime._begin()
+        try:
+            runtime._begin()
+        except BaseException:
+            runtime.stop(0.0)
+            raise
         return runtime
 
     def _begin(self) -> None:
-        set_up_logging()
         _running.add(self)
         self._watchdog.start()
         self._tree.start(self._root)
@@ -182,6 +201,9 @@ class Runtime:
         pending = self.submit(prompt, **options)
         try:
             return pending.result()
+        except concurrent.futures.CancelledError:
+            assert isinstance(pending.outcome, Errored)
+            raise pending.outcome.error from None
         except BaseException:
             pending.cancel()
             raise
@@ -266,12 +288,14 @@ class Runtime:
 
     def cancel(self, request_id: str) -> bool:
         """Give a request up, upstream too; False when it is not open."""
+        fork.refuse_if_forked(self._born)
         return self._edge.cancel(request_id)
 
     # --- what is known ---
 
     def status(self) -> RuntimeStatus:
         """A snapshot of the tree; answers even when the core is stuck."""
+        fork.refuse_if_forked(self._born)
         return take_status(self._tree, self._edge.account, self._watchdog.stuck)
 
     @property
@@ -294,25 +318,33 @@ class Runtime:
     def stop(self, timeout: float | None = None) -> None:
         """Stop: refuse what is new, wait for what is open, then end every actor, thread and connection.
 
-        Safe to call twice, and from several threads; each returns when it is done.
+        Safe to call twice, and from several threads; each returns when it is done, and the one that gives
+        the least time decides. In a forked child it does nothing: the runtime is the parent's.
 
         Args:
             timeout: seconds that open requests get; what is open then fails with RuntimeStoppedError. None
                 takes `stop_timeout` of the configuration.
         """
         forbid_waiting("Runtime.stop()")
-        with self._stopping:
-            if self._stopped.is_set():
-                return
-            error = RuntimeStoppedError("the runtime has stopped; start a new one with Runtime.start()")
-            self._edge.close(error)
+        if self._born != fork.generation():
+            return
+        seconds = min(max(0.0, self._stop_timeout if timeout is None else timeout), LONGEST_STOP)
+        error = RuntimeStoppedError("the runtime has stopped; start a new one with Runtime.start()")
+        self._edge.close(error)
+        if not self._stopping.acquire(timeout=seconds):
+            self._edge.fail_all(error)
+            self._stopping.acquire()
+        try:
+            self._edge.wait_until_empty(seconds)
+        finally:
             try:
-                self._edge.wait_until_empty(self._stop_timeout if timeout is None else timeout)
+                if not self._stopped.is_set():
+                    RUNTIME_STOPPED.say(self._edge.account.open)
+                    self._edge.fail_all(error)
+                    self._tear_down(error)
+                    self._stopped.set()
             finally:
-                RUNTIME_STOPPED.say(self._edge.account.open)
-                self._edge.fail_all(error)
-                self._tear_down()
-                self._stopped.set()
+                self._stopping.release()
 
     def _fail(self, reason: str) -> None:
         RUNTIME_FAILED.say(reason)
@@ -321,30 +353,37 @@ class Runtime:
         )
         self._edge.close(error)
         self._edge.fail_all(error)
+        self.backends.close(error)
+        self.backends.let_go(error)
 
-    def _tear_down(self) -> None:
-        _running.discard(self)
-        slots = list(self._tree.roster.slots.values())
-        guardian = self._tree.guardian
-        if guardian is not None and guardian.is_alive():
-            guardian.tell(WindDown())
-            self._root.guardian_down.wait(TEARDOWN_SECONDS)
-        self._stop_what_is_left()
-        for slot in slots:
-            slot.transport.close()
-            slot.workers.close()
-        self._callbacks.close()
-        self._watchdog.stop()
+    def _tear_down(self, error: RuntimeStoppedError) -> None:
         until = self._clock.now() + TEARDOWN_SECONDS
 
         def left() -> float:
             return max(0.0, until - self._clock.now())
 
-        hanging = sum(
-            workers.join(left()) for workers in [self._callbacks, *(slot.workers for slot in slots)]
-        )
+        self.backends.close(error)
+        guardian = self._tree.guardian
+        if guardian is not None:
+            with contextlib.suppress(ActorDeadError):
+                guardian.tell(WindDown())
+                self._root.guardian_down.wait(left())
+        self._stop_what_is_left()
+        self.backends.let_go(error)
+        # Not earlier: a backend that was being added is among them only now.
+        slots = self._tree.roster.slots
+        for slot in slots.values():
+            slot.workers.close()
+        hanging = close_all({name: slot.transport for name, slot in slots.items()}, left())
+        self._callbacks.close()
+        self._watchdog.stop()
+        # The seats last: of all that is waited for, what they carry out is the most likely to hang.
         for part in (self._shared, self._pinned, self._clock):
             hanging += not part.stop(left())
+        hanging += sum(
+            workers.join(left()) for workers in [self._callbacks, *(slot.workers for slot in slots.values())]
+        )
+        _running.discard(self)
         if hanging:
             THREADS_LEFT.say(hanging)
 
@@ -353,8 +392,9 @@ class Runtime:
         slots = [slot.child for slot in self._tree.roster.slots.values()]
         for child in [*self._tree.children.values(), *slots]:
             ref = None if child is None else child.address.ref
-            if ref is not None and ref.is_alive():
-                ref.tell(_ActorStop())
+            if ref is not None:
+                with contextlib.suppress(ActorDeadError):
+                    ref.tell(_ActorStop())
 
 
 def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:

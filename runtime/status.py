@@ -8,6 +8,7 @@ from attrs import frozen
 
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.kernel.child import Child
+from showcaller.actors.quota_manager import WHOLE_RUNTIME
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.edge import Account
 from showcaller.runtime.tree import Tree
@@ -81,11 +82,13 @@ def take_status(tree: Tree, account: Account, stuck: str | None) -> RuntimeStatu
     """The status of a tree."""
     clock = tree.system.clock
     now = clock.now()
+    slots = tree.roster.slots
+    left = tree.quotas.remaining(clock.wall())
     return RuntimeStatus(
         account=account,
-        backends=tuple(_backend_status(slot, now) for slot in tree.roster.slots.values()),
+        backends=tuple(_backend_status(slot, now) for slot in slots.values()),
         actors=tuple(_actor_status(name, child) for name, child in tree.children.items()),
-        quotas=tree.quotas.remaining(clock.wall()),
+        quotas={scope: limits for scope, limits in left.items() if scope == WHOLE_RUNTIME or scope in slots},
         observations_dropped=sum(child.address.lost for child in tree.children.values()),
         stuck=stuck,
     )

@@ -69,14 +69,20 @@ class SupervisorRef(pykka.ActorRef[Supervisor]):
         """Ask the supervisor; the reply to a Submit is its Outcome.
 
         Raises:
-            pykka.Timeout: there was no reply within `timeout` seconds.
+            pykka.Timeout: there was no reply within `timeout` seconds; the request goes on.
+            ActorDeadError: no incarnation is running, and the message is not a Submit.
             ShowcallerError: the door refuses the request.
         """
-        if not isinstance(message, Submit):
-            return self._running().ask(message, block=block, timeout=timeout)
-        pending = self._submit(message.request)
         future = ReplyFuture()
-        pending.when_done(lambda: future.set(pending.outcome))
+        if isinstance(message, Submit):
+            pending = self._submit(message.request)
+            pending.when_done(lambda: future.set(pending.outcome))
+        else:
+            try:
+                return self._running().ask(message, block=block, timeout=timeout)
+            except ActorDeadError:
+                # As a reply, which is how Pykka tells of an actor that is dead.
+                future.set_exception()
         return future.get(timeout=timeout) if block else future
 
     def proxy(self) -> NoReturn:

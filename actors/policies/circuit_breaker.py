@@ -65,13 +65,9 @@ class CircuitBreaker:
 
     def is_open(self, now: float) -> bool:
         """Would an attempt be turned away now?"""
-        match self.state(now):
-            case CircuitState.CLOSED:
-                return False
-            case CircuitState.OPEN:
-                return True
-            case CircuitState.HALF_OPEN:
-                return self._state is CircuitState.HALF_OPEN and self._probes >= self._settings.probes
+        if self._state is CircuitState.HALF_OPEN:
+            return self._probes >= self._settings.probes
+        return self.state(now) is CircuitState.OPEN
 
     def admit(self, now: float) -> int:
         """Admit an attempt; the epoch to hand back with its result.

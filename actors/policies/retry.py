@@ -87,7 +87,9 @@ def decide(
         delay = error.retry_after
     else:
         # Bounded, because no float holds the doubled delay of the thousandth retry.
-        delay = rng.random() * min(policy.max_delay, policy.min_delay * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
+        delay = rng.random() * min(
+            policy.max_delay, policy.min_delay * 2.0 ** min(failures - 1, MAX_DOUBLINGS)
+        )
     if delay >= remaining:
         return Stop("the deadline would pass before it may be tried again")
     return Retry(delay, elsewhere=elsewhere)

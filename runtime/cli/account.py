@@ -1,4 +1,4 @@
-"""The demo's last word: what was accepted, answered, failed, lost and duplicated, and what the failures cost."""
+"""The demo's last word: what was accepted, answered, lost and duplicated, and what the failures cost."""
 
 from __future__ import annotations
 
@@ -49,18 +49,19 @@ def settle(screen: Screen, stage: Stage, ledger: Ledger, crash: Crash | None) ->
     screen.line()
     screen.rows(_shares(ledger.by_backend(), {n: w for n, w in WEIGHTS.items() if n != DOWN}))
     if crash is not None:
-        screen.aside(f"  (answers count where they came from: {len(crash.held)} left {crash.backend} in the crash)")
+        screen.aside(f"  (the crash sent {len(crash.held)} from {crash.backend} elsewhere)")
     screen.line()
-    screen.rows(
-        [("latency", f"p50 {ledger.percentile(0.5):.2f} s, p99 {ledger.percentile(0.99):.2f} s, waiting included")]
-    )
+    p50, p99 = ledger.percentile(0.5), ledger.percentile(0.99)
+    screen.rows([("latency", f"p50 {p50:.2f} s, p99 {p99:.2f} s, waiting included")])
     return all(one.ok for one in findings)
 
 
 def _outcomes(ledger: Ledger, status: RuntimeStatus) -> list[Finding]:
     failed = len(ledger.errors)
     account = status.account
-    agrees = (account.accepted, account.answered, account.failed) == (ledger.accepted, ledger.answered, failed)
+    ours = (ledger.accepted, ledger.answered, failed)
+    theirs = (account.accepted, account.answered, account.failed)
+    agrees = ours == theirs
     return [
         Finding(
             ok=failed == 0 and ledger.accepted == ledger.answered + failed,
@@ -72,12 +73,9 @@ def _outcomes(ledger: Ledger, status: RuntimeStatus) -> list[Finding]:
         Finding(
             ok=agrees,
             name="second count",
-            text="counted here by request id; the runtime's own account "
-            + (
-                "says the same"
-                if agrees
-                else f"says {account.accepted} accepted, {account.answered} answered, {account.failed} failed"
-            ),
+            text="the runtime's own account says the same"
+            if agrees
+            else "the runtime's own account says {} accepted, {} answered, {} failed".format(*theirs),
         ),
     ]
 
@@ -98,8 +96,8 @@ def _crash(ledger: Ledger, status: RuntimeStatus, crash: Crash | None) -> Findin
     return Finding(
         ok=missing == 0 and actor.restarts >= 1 and actor.state == "running",
         name="crash",
-        text=f"{crash.backend} died with {len(crash.held)} requests in flight that never came back; sent again and "
-        f"answered: {where}; it is {actor.state}, restarts {actor.restarts}",
+        text=f"{crash.backend} died with {len(crash.held)} requests in flight that never came back; they were "
+        f"sent again and answered: {where}; it is {actor.state}, restarts {actor.restarts}",
     )
 
 
@@ -108,8 +106,8 @@ def _down(stage: Stage, down: BackendStatus) -> Finding:
     return Finding(
         ok=witness.attempts > 0 and witness.answers == 0,
         name=DOWN,
-        text=f"cost {witness.attempts} attempts and {witness.failed_seconds * 1000:.0f} ms, each request failed "
-        f"over; breaker {down.circuit.value.replace('_', '-')}",
+        text=f"cost {witness.attempts} attempts and {witness.failed_seconds * 1000:.0f} ms; each request failed "
+        f"over, breaker {down.circuit.value.replace('_', '-')}",
     )
 
 

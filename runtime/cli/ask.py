@@ -21,14 +21,19 @@ from showcaller.runtime.runtime import Runtime
 DEMO_TOKENS = 256
 """The demo model tends to go round in circles: its answers end here when nothing was configured."""
 DEMO = (
-    "no configuration found: the embedded demo model answers. It has 135M parameters: its answers are poor, and "
-    f"end at {DEMO_TOKENS} tokens. For a real one set OPENAI_API_KEY or write a showcaller.toml; `showcaller` "
-    "says more."
+    "no configuration found: the embedded demo model answers. It has 135M parameters, so its answers are poor; "
+    f"they end at {DEMO_TOKENS} tokens. For better ones set OPENAI_API_KEY or write a showcaller.toml."
 )
 
 
 def ask(
-    text: str, *, model: str | None, system: str | None, timeout: float | None, as_json: bool, path: Path | None
+    text: str,
+    *,
+    model: str | None,
+    system: str | None,
+    timeout: float | None,
+    as_json: bool,
+    path: Path | None,
 ) -> None:
     """Ask, and write the answer to stdout.
 

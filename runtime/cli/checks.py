@@ -81,7 +81,9 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 def check_packages() -> Iterator[Check]:
     """Are the packages that everything stands on there, and Pykka of the version whose hooks are used?"""
-    missing = [name for name in ("attrs", "cachetools", "cattrs", "click", "requests") if _version(name) is None]
+    missing = [
+        name for name in ("attrs", "cachetools", "cattrs", "click", "requests") if _version(name) is None
+    ]
     if missing:
         yield Check(
             name="packages",
@@ -107,7 +109,11 @@ def check_pykka(version: str | None) -> Check:
     parts = (version or "").split(".")
     if tuple(int(part) for part in parts[:2] if part.isdigit()) == _PYKKA:
         return Check(name="pykka", status="ok", cause=str(version))
-    cause = "not installed" if version is None else f"{version}, and the kernel stands on private hooks of {wanted}"
+    cause = (
+        "not installed"
+        if version is None
+        else f"{version}, and the kernel stands on private hooks of {wanted}"
+    )
     return Check(name="pykka", status="failure", cause=cause, fix=f"pip install 'pykka~={wanted}.0'")
 
 
@@ -124,7 +130,9 @@ def check_llama() -> Check:
     try:
         importlib.import_module(name)
     except ImportError as error:
-        fix = "apt-get install libgomp1" if "libgomp" in str(error) else f"{_EMBEDDED_EXTRA} --force-reinstall"
+        fix = (
+            "apt-get install libgomp1" if "libgomp" in str(error) else f"{_EMBEDDED_EXTRA} --force-reinstall"
+        )
         return Check(name=name, status="failure", cause=f"installed, and cannot be loaded: {error}", fix=fix)
     return Check(name=name, status="ok", cause=_version(name) or "installed")
 
@@ -146,7 +154,7 @@ def check_model() -> Check:
             name=name,
             status="warning",
             cause=f"{where} is not there, and SHOWCALLER_OFFLINE forbids to fetch it",
-            fix=f"unset SHOWCALLER_OFFLINE, or put {known.filename} into a folder and set SHOWCALLER_CACHE_DIR to it",
+            fix=f"unset SHOWCALLER_OFFLINE, or set SHOWCALLER_CACHE_DIR to a folder that has {known.filename}",
         )
     return Check(
         name=name,
@@ -186,7 +194,7 @@ def check_gh() -> Check:
             name="gh",
             status="warning",
             cause=f"{program} --version did not answer ({type(error).__name__})",
-            fix=f"run {program} --version by hand to see why; {NOT_DRIVEN['gh']}, so that nothing depends on it",
+            fix=f"run it by hand to see why; nothing depends on it, for {NOT_DRIVEN['gh']}",
         )
     return _present("gh", program, said.stdout.partition("\n")[0].strip() or "of an unknown version")
 

@@ -30,7 +30,11 @@ def config_checks(path: Path | None) -> Iterator[Check]:
         config = load_config(found)
     except ConfigurationError as error:
         # One line for each problem: the listing is the file's name, then a problem a line.
-        fix = f"change it in {in_home(found)}" if found.is_file() else f"write {in_home(found)}, or name another"
+        fix = (
+            f"change it in {in_home(found)}"
+            if found.is_file()
+            else f"write {in_home(found)}, or name another"
+        )
         for problem in _problems(error, found):
             yield Check(name="configuration", status="failure", cause=problem, fix=fix)
         return
@@ -62,12 +66,15 @@ def _auto_checks() -> Iterator[Check]:
         return
     chosen = choice.chosen
     if chosen is None:
-        wishes = [name for name in ("SHOWCALLER_BACKEND", "DV_AGENT_BACKEND") if os.environ.get(name, "").strip()]
+        wishes = [
+            name for name in ("SHOWCALLER_BACKEND", "DV_AGENT_BACKEND") if os.environ.get(name, "").strip()
+        ]
         fix = "export OPENAI_API_KEY=…, or pip install 'showcaller[embedded]', or write a showcaller.toml"
         yield Check(
             name="AUTO",
             status="failure",
-            cause="it can use nothing: " + "; ".join(f"{one.name}: {one.reason}" for one in choice.candidates),
+            cause="it can use nothing: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in choice.candidates),
             fix=f"unset {wishes[0]}, or {fix}" if wishes else fix,
         )
         return
@@ -99,7 +106,9 @@ def _backend_checks(backend: BackendConfig) -> Iterator[Check]:
 
 def _key(name: str, secret: Secret) -> Check:
     if isinstance(secret, CommandSecret):
-        return Check(name=name, status="ok", cause=f"key from the {secret.source}, run at first use and not now")
+        return Check(
+            name=name, status="ok", cause=f"key from the {secret.source}, run at first use and not now"
+        )
     try:
         secret.reveal()
     except ConfigurationError as error:

@@ -39,4 +39,6 @@ def report(screen: Screen, checks: list[Check]) -> None:
 def report_json(checks: list[Check]) -> None:
     """The checks as one JSON object on stdout."""
     ok = not any(check.failed for check in checks)
-    click.echo(json.dumps({"ok": ok, "checks": [attrs.asdict(check) for check in checks]}, ensure_ascii=False))
+    click.echo(
+        json.dumps({"ok": ok, "checks": [attrs.asdict(check) for check in checks]}, ensure_ascii=False)
+    )

@@ -35,6 +35,10 @@ def _beginning(what: str, total: int | None) -> str:
     return f"Fetching {what}" if total is None else f"Fetching {what}, {megabytes(total)}"
 
 
+def _end(count: int, seconds: float, sha256: str) -> str:
+    return f"  {SIGNS['ok']} {megabytes(count)} in {seconds:.1f} s, sha256 {sha256[:32]}…"
+
+
 class LineProgress:
     """A Progress in lines of text."""
 
@@ -58,11 +62,13 @@ class LineProgress:
             self._told = now
             speed = self._done / (now - self._began)
             left = f", {(self._total - self._done) / speed:.0f} s left" if self._total > self._done else ""
-            self._say(f"  {megabytes(self._done)} of {megabytes(self._total)}, {megabytes(int(speed))}/s{left}")
+            self._say(
+                f"  {megabytes(self._done)} of {megabytes(self._total)}, {megabytes(int(speed))}/s{left}"
+            )
 
     def finished(self, what: str, sha256: str) -> None:
         """The step is done."""
-        self._say(f"  {SIGNS['ok']} sha256 {sha256}")
+        self._say(_end(self._done, time.monotonic() - self._began, sha256))
 
     def _say(self, text: str) -> None:
         self._stream.write(f"{text}\n")
@@ -74,7 +80,13 @@ class BarProgress:
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         self._console = Console(file=stream, highlight=False)
         self._progress = Progress(
@@ -86,22 +98,27 @@ class BarProgress:
             transient=True,
         )
         self._step: TaskID | None = None
+        self._done = 0
+        self._began = 0.0
 
     def started(self, what: str, total_bytes: int | None) -> None:
         """A step begins."""
+        self._done, self._began = 0, time.monotonic()
         self._console.print(_beginning(what, total_bytes), markup=False)
         self._step = self._progress.add_task(what, total=total_bytes)
         self._progress.start()
 
     def advanced(self, count: int, /) -> None:
         """So many further bytes are done."""
+        self._done += count
         if self._step is not None:
             self._progress.advance(self._step, count)
 
     def finished(self, what: str, sha256: str) -> None:
         """The step is done."""
         self.close()
-        self._console.print(f"  [bold green]{SIGNS['ok']}[/] sha256 {sha256}")
+        line = _end(self._done, time.monotonic() - self._began, sha256)
+        self._console.print(line, style="green", markup=False)
 
     def close(self) -> None:
         """Take the bar away."""

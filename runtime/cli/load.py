@@ -61,7 +61,7 @@ class Load:
         try:
             work()
         except (ShowcallerError, CancelledError):
-            # Refused at the door, which happens when the runtime stops: the account says how many are missing.
+            # Refused at the door, which is closed when the runtime stops.
             self._stopping.set()
 
     def _ask(self) -> None:

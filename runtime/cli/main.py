@@ -32,13 +32,17 @@ _NO_COLOR = "showcaller.no_color"
 class Failure(click.ClickException):
     """An error of Showcaller's as the command line tells it."""
 
-    def __init__(self, error: ShowcallerError) -> None:
-        super().__init__(str(error))
-        self.exit_code = WRONG_USE if isinstance(error, ConfigurationError) else FAILED
+    exit_code = FAILED
 
     def show(self, file: Any = None) -> None:
         """Say it on stderr."""
         click.echo(f"showcaller: {self.message}", file=file, err=True)
+
+
+class WrongUse(Failure):
+    """The same for what is wrong before anything was sent."""
+
+    exit_code = WRONG_USE
 
 
 class CommandLine(click.Group):
@@ -51,8 +55,10 @@ class CommandLine(click.Group):
         except KeyboardInterrupt:
             click.echo("showcaller: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except ConfigurationError as error:
+            raise WrongUse(str(error)) from None
         except ShowcallerError as error:
-            raise Failure(error) from None
+            raise Failure(str(error)) from None
         except BrokenPipeError:
             _close_stdout()
             ctx.exit(BROKEN_PIPE)
@@ -140,12 +146,17 @@ def cli(ctx: click.Context) -> None:
 @_config
 @_no_color
 def ask(
-    prompt: str, model: str | None, system: str | None, timeout: float | None, as_json: bool, config: Path | None
+    prompt: str,
+    model: str | None,
+    system: str | None,
+    timeout: float | None,
+    as_json: bool,
+    config: Path | None,
 ) -> None:
     """Ask PROMPT and stream the answer; "-" reads the prompt from stdin."""
     from showcaller.runtime.cli.ask import ask as carry_out
 
-    text = click.get_text_stream("stdin").read() if prompt == "-" else prompt
+    text = sys.stdin.read() if prompt == "-" else prompt
     carry_out(text, model=model, system=system, timeout=timeout, as_json=as_json, path=config)
 
 
@@ -195,8 +206,8 @@ def _leave_at_the_second_interrupt() -> None:
 def main() -> None:
     """Run the command line and exit."""
     _leave_at_the_second_interrupt()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a question mark, not a crash.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # What cannot be read or shown as a character becomes a question mark, not a crash.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     cli(prog_name="showcaller")

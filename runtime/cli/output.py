@@ -155,7 +155,7 @@ class Paragraph:
 
     def _put_word(self) -> None:
         width = self._screen.width
-        if width is not None and self._column and self._column + len(self._word) > width:
+        if width is not None and self._column and self._column + len(self._word) >= width:
             self._put("\n")
         if self._word:
             self._put(self._word)
@@ -195,4 +195,4 @@ def megabytes(count: int) -> str:
 def in_home(path: str | os.PathLike[str]) -> str:
     """A path as people write it."""
     text, home = os.fspath(path), os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises without a home
-    return f"~{text[len(home):]}" if home != "/" and text.startswith(f"{home}/") else text
+    return f"~{text[len(home) :]}" if home != "/" and text.startswith(f"{home}/") else text

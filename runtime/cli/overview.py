@@ -22,7 +22,12 @@ def show_overview(screen: Screen) -> None:
     path = find_config()
     screen.heading("Configuration")
     screen.rows(
-        (_sign(place, path), in_home(place.path), "found" if place.found else "not there", f"({place.origin})")
+        (
+            _sign(place, path),
+            in_home(place.path),
+            "found" if place.found else "not there",
+            f"({place.origin})",
+        )
         for place in config_places()
     )
     if path is None:

@@ -58,9 +58,8 @@ def run(screen: Screen) -> bool:
         fine = settle(screen, stage, ledger, crash)
         began = time.monotonic()
     seconds, left = time.monotonic() - began, threading.active_count() - threads
-    screen.rows(
-        [(SIGNS["failure" if left else "ok"], "stop", f"took {seconds:.1f} s, and left {left or 'no'} thread behind")]
-    )
+    sign = SIGNS["failure" if left else "ok"]
+    screen.rows([(sign, "stop", f"took {seconds:.1f} s, and left {left or 'no'} thread behind")])
     screen.heading("What to type next")
     screen.rows(_NEXT)
     return fine and not left
@@ -118,10 +117,8 @@ def _stream(screen: Screen, stage: Stage, ledger: Ledger) -> float:
     seconds = time.monotonic() - first
     ledger.ended(Answered(response.request_id, response), time.monotonic() - began)
     speed = response.usage.output_tokens / max(seconds, 0.001)
-    screen.aside(
-        f"  {response.usage.output_tokens} tokens, {speed:.0f} a second; the model was loaded and began after "
-        f"{first - began:.1f} s"
-    )
+    loading = f"the model was loaded and began after {first - began:.1f} s"
+    screen.aside(f"  {response.usage.output_tokens} tokens, {speed:.0f} a second; {loading}")
     return speed
 
 
@@ -141,11 +138,12 @@ def _carry_the_load(screen: Screen, stage: Stage, ledger: Ledger, speed: float) 
         with view_of(screen) as view:
             while time.monotonic() < ends:
                 done = ledger.outcomes - before
-                view.show(stage.runtime.status(), ledger.by_backend(), f"{done} of {total} have their outcome")
+                words = f"{done} of {total} have their outcome"
+                view.show(stage.runtime.status(), ledger.by_backend(), words)
                 if crash is None and done >= total // 2:
                     crash = _crash(stage)
                     if crash is not None:
-                        view.say(f"{crash.backend} was crashed with {len(crash.held)} requests in flight at it")
+                        view.say(f"crashed {crash.backend} with {len(crash.held)} requests in flight at it")
                 if done >= total and not load.sending:
                     break
                 time.sleep(_TICK)
@@ -155,7 +153,7 @@ def _carry_the_load(screen: Screen, stage: Stage, ledger: Ledger, speed: float) 
 
 
 def _crash(stage: Stage) -> Crash | None:
-    """Let the actor of the first backend die, and nothing come back of what it had sent, if that is enough."""
+    """Let the first backend's actor die and nothing that it sent come back, if there is enough of it."""
     witness = stage.witnesses[FIRST]
     if witness.in_flight < ENOUGH_IN_FLIGHT:
         return None

@@ -82,7 +82,9 @@ def _in_words(backend: BackendStatus) -> str:
     actor = backend.actor
     state = "" if actor.state == "running" else f"{actor.state}, "
     restarts = f", restarts {actor.restarts}" if actor.restarts else ""
-    return f"{backend.name} {state}{backend.in_flight} in flight, breaker {_BREAKERS[backend.circuit]}{restarts}"
+    return (
+        f"{backend.name} {state}{backend.in_flight} in flight, breaker {_BREAKERS[backend.circuit]}{restarts}"
+    )
 
 
 class LiveView:
@@ -123,7 +125,8 @@ def _table(status: RuntimeStatus, answered: Mapping[str, int]) -> Table:
     actors = sorted(status.actors, key=lambda actor: actor.name != "supervisor")
     for actor in actors:
         last = actor is actors[-1]
-        table.add_row(f"{'└─' if last else '├─'} {actor.name}", word(actor.state), "", "", str(actor.restarts), "")
+        name = f"{'└─' if last else '├─'} {actor.name}"
+        table.add_row(name, word(actor.state), "", "", str(actor.restarts), "")
         if actor.name != "supervisor":
             continue
         for backend in status.backends:
@@ -131,7 +134,7 @@ def _table(status: RuntimeStatus, answered: Mapping[str, int]) -> Table:
             table.add_row(
                 f"│  {branch} {backend.name}",
                 word(backend.actor.state),
-                Text("▮" * min(backend.in_flight, LONGEST_BAR), "cyan").append(f" {backend.in_flight}".rjust(3)),
+                Text("▮" * min(backend.in_flight, LONGEST_BAR), "cyan").append(f" {backend.in_flight:>2}"),
                 word(_BREAKERS[backend.circuit]),
                 str(backend.actor.restarts),
                 str(answered.get(backend.name, 0)),

@@ -1,7 +1,7 @@
 """A transport around another that sees each attempt come and go, and can keep back its answers.
 
-`Runtime.start(transports=...)` takes any transport, so that what the demo says of the runtime does not rest on
-the runtime's own word, and a backend can be made to fall silent.
+`Runtime.start(transports=...)` takes any transport. So what the demo says of the runtime does not rest on the
+runtime's own word, and a backend can be made to fall silent.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ class Witness:
 
 def _never_came_back(attempt: Attempt) -> ShowcallerError:
     if attempt.cancel.cancelled:
-        return RequestCancelledError(f"{attempt.backend}: the attempt is not wanted any more", maybe_executed=True)
+        return RequestCancelledError(
+            f"{attempt.backend}: the attempt is not wanted any more", maybe_executed=True
+        )
     return BackendTimeoutError(
-        f"{attempt.backend}: its answer was kept back until the deadline", backend=attempt.backend, maybe_executed=True
+        f"{attempt.backend}: its answer was kept back until the deadline",
+        backend=attempt.backend,
+        maybe_executed=True,
     )

@@ -77,10 +77,18 @@ class HttpTransport:
         self._exchanges: set[Exchange] = set()
         self._closed = False
 
-    def for_model(self, model: str) -> HttpTransport:
-        """A transport for another model of this endpoint, on the same connections; each closes by itself."""
+    def for_model(self, model: str, *, pool_size: int = 0) -> HttpTransport:
+        """A transport for another model of this endpoint, on the same connections; each closes by itself.
+
+        Args:
+            model: the model's name as the endpoint knows it.
+            pool_size: how many connections more there may be for the two together.
+
+        Raises:
+            ConnectionError: all transports of the endpoint have been closed.
+        """
+        self._endpoint.share(pool_size)
         twin = HttpTransport.__new__(HttpTransport)
-        self._endpoint.share()
         twin._open(self._endpoint, model, self._now, self._wall)
         return twin
 

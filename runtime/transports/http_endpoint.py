@@ -140,10 +140,17 @@ class HttpEndpoint:
         """Return what `checkout` gave: to be used again, or closed."""
         self._connections.give_back(connection, reuse=reuse)
 
-    def share(self) -> None:
-        """Another transport uses this endpoint."""
+    def share(self, more: int) -> None:
+        """Another transport uses this endpoint, with so many connections more.
+
+        Raises:
+            ConnectionError: the endpoint has been closed.
+        """
         with self._lock:
+            if self._users == 0:
+                raise ConnectionError("closed")
             self._users += 1
+            self._connections.grow(more)
 
     def leave(self) -> None:
         """A transport is done with this endpoint; the last one closes the connections."""
@@ -180,6 +187,15 @@ class _Connections(HTTPAdapter):
         if not reuse:
             connection.close()
         self._pool._put_conn(connection)
+
+    def grow(self, more: int) -> None:
+        places = self._pool.pool
+        assert places is not None
+        with places.mutex:
+            places.maxsize += more
+            # At the bottom of the stack: a standing connection is still taken before a place for a new one.
+            places.queue[:0] = [None] * more
+            places.not_empty.notify(more)
 
     def shut(self) -> None:
         self._pool.close()

@@ -104,7 +104,7 @@ def open_sockets() -> int:
     links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            links.append(os.readlink(entry))
+            links.append(str(entry.readlink()))
         except FileNotFoundError:
             continue
     return sum(link.startswith("socket:") for link in links)

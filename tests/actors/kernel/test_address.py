@@ -91,6 +91,18 @@ def test_a_closed_address_returns_what_was_parked_and_counts_the_rest(host):
     assert address.lost == 2
 
 
+def test_a_closed_address_does_not_reach_the_last_incarnation(host):
+    """Even while that one is still running."""
+    address, seen = Address("slot"), []
+    ref = host.spawn(seen=seen)
+    address.occupy(ref)
+    assert address.close() == []
+    assert address.ref is None
+    address.tell(host.Note("too late"))
+    ref.ask(host.Note("end"), timeout=BOUND)
+    assert (seen, address.lost) == (["end"], 1)
+
+
 def test_after_a_fork_it_refuses_before_any_lock(monkeypatch, host):
     """The lock may have been copied locked."""
     address = Address("slot")

@@ -110,6 +110,16 @@ def test_the_system_clock_fires_in_order(system_clock, keeper):
     assert keeper.told[-1] == "second"
 
 
+def test_the_system_clock_has_one_thread(system_clock, keeper):
+    """However many timers there are; and it is a daemon."""
+    before = set(threading.enumerate())
+    for number in range(5):
+        system_clock.call_later(0.0, keeper, number)
+    keeper.wait(5)
+    (thread,) = [thread for thread in threading.enumerate() if thread not in before]
+    assert (thread.name, thread.daemon) == ("showcaller-clock", True)
+
+
 def test_the_system_clock_goes_forward_and_knows_the_date(system_clock):
     """Seconds, both of them."""
     assert system_clock.now() <= system_clock.now()

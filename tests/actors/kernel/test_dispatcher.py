@@ -146,6 +146,16 @@ def test_an_actor_may_read_a_reply_that_is_there(host):
         ref.ask(Read(ReplyFuture().map(str)), timeout=BOUND)
 
 
+def test_a_shared_dispatcher_forgets_who_has_ended(shared_host):
+    """A slot that crashes for months leaves nothing behind."""
+    for number in range(20):
+        shared_host.spawn(slot=str(number)).stop(timeout=BOUND)
+    shared_host.parent.wait(20)
+    alive = shared_host.spawn(slot="alive")
+    alive.ask(shared_host.Note(), timeout=BOUND)
+    assert [cell.slot for cell in shared_host.dispatcher._cells] == ["alive"]
+
+
 @pytest.mark.parametrize("make", [lambda: SharedDispatcher("unused", lambda: 0.0), PinnedDispatcher])
 def test_a_dispatcher_without_actors_can_be_stopped(make):
     """There is nothing to wait for."""

@@ -49,6 +49,7 @@ def test_a_crash_is_still_a_down_and_the_thread_goes_on(host, bad_handler):
     down = host.parent.wait()[0]
     assert down.crash.phase == "on_boom"
     assert host.spawn(slot="next").ask(host.Note("alive"), timeout=BOUND) == "alive"
+    host.close()
     assert len(bad_handler) == 2
 
 

@@ -111,6 +111,7 @@ def test_it_can_be_stopped_and_started_again(watched):
     watchdog.stop()
     watchdog.stop()
     assert watchdog.stuck is None
+    assert host.clock.timers.next_at() is None
     watchdog.tell(tick)
     host.clock.advance(5.0)
     assert watchdog.stuck is None
