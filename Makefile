@@ -29,8 +29,9 @@ help:
 run: build/installed-run
 	@.venv/bin/showcaller run
 
-test: build/installed-dev build/smoke/ready
+test: build/installed-dev build/smoke/ready build/smoke-embedded/ready
 	@build/smoke/bin/python -I scripts/smoke.py
+	@build/smoke-embedded/bin/python -I scripts/smoke.py --embedded
 	@.venv/bin/coverage erase
 	@.venv/bin/pytest --cov --cov-report=
 	@.venv/bin/coverage report --include='actors/policies/*,actors/kernel/*' --fail-under=100 >build/gate.txt 2>&1 || \
@@ -116,6 +117,13 @@ build/smoke/ready: build/wheel
 	@rm -rf build/smoke
 	@$(VENV_PYTHON) -m venv --without-pip build/smoke
 	@$(call quietly,$(VENV_PYTHON) -m pip --python build/smoke/bin/python install $(WHEEL))
+	@touch $@
+
+build/smoke-embedded/ready: build/wheel
+	@rm -rf build/smoke-embedded
+	@$(VENV_PYTHON) -m venv --without-pip build/smoke-embedded
+	@$(call quietly,$(VENV_PYTHON) -m pip --python build/smoke-embedded/bin/python install \
+	    "$$(echo $(WHEEL))[embedded]")
 	@touch $@
 
 build/nginx/ready:

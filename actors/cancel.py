@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from showcaller.actors.kernel.log import log
+
 
 class CancelScope:
     """The cancelled flag of one attempt and what must be woken when it is set."""
@@ -27,7 +29,10 @@ class CancelScope:
             self.cancelled = True
             wakers, self._wakers = self._wakers, []
         for waker in wakers:
-            waker()
+            try:
+                waker()
+            except Exception as error:  # noqa: BLE001 - others wait, and outcomes are delivered after this
+                log.error("a waker raised %s", type(error).__name__)
 
     def on_cancel(self, waker: Callable[[], None]) -> bool:
         """Register a waker; when the scope is cancelled already it is not registered and False is returned."""

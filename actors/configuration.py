@@ -8,6 +8,7 @@ from typing import TypeVar
 from attrs import evolve, field, frozen
 
 from showcaller.actors.canonical import FrozenDict
+from showcaller.actors.endpoints import is_entry_name
 from showcaller.actors.enums import LoadBalanceStrategy
 from showcaller.actors.errors import UnknownModelError
 from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings, TargetConfig
@@ -98,8 +99,9 @@ class RuntimeConfig:
 
         weights = {backend.name: backend.weight for backend in self.backends}
         for route in self.routes:
-            if "/" in route.name:
-                raise refuse("RuntimeConfig", "routes", route.name, 'a route\'s name has no "/"')
+            if not is_entry_name(route.name):
+                fix = 'use letters, digits and "_.:-", without "/" or spaces'
+                raise refuse("RuntimeConfig", "routes", route.name, fix)
             claim(route.name, f"the route {route.name}", self._with_weights(route, weights))
         by_model: dict[str, list[BackendConfig]] = {}
         for backend in self.backends:

@@ -19,9 +19,14 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
 
+def is_entry_name(value: object) -> bool:
+    """May it name a configuration entry or a route?"""
+    return isinstance(value, str) and _ENTRY.match(value) is not None
+
+
 def check_entry_name(owner: object, attribute: Attribute[Any], value: Any) -> None:
     """A name of a configuration entry or a route: letters, digits and `_ . : -`, so no `/` and no space."""
-    if not isinstance(value, str) or not _ENTRY.match(value):
+    if not is_entry_name(value):
         raise refuse(owner, attribute.name, value, 'use letters, digits and "_.:-", without "/" or spaces')
 
 
@@ -30,6 +35,12 @@ def check_backend_name(owner: object, attribute: Attribute[Any], value: Any) -> 
     entry, slash, model = value.partition("/") if isinstance(value, str) else ("", "", "")
     if not _ENTRY.match(entry) or (slash and (not model or not model.isprintable() or " " in model)):
         raise refuse(owner, attribute.name, value, 'use "entry" or "entry/model", without spaces')
+
+
+def check_route_name(owner: object, attribute: Attribute[Any], value: Any) -> None:
+    """A name that a request can give: printable, without spaces; a model's own name may have slashes and more."""
+    if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
+        raise refuse(owner, attribute.name, value, "use a printable name without spaces")
 
 
 def is_header_name(value: object) -> bool:

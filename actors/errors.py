@@ -52,6 +52,8 @@ class ShowcallerError(Exception):
         twin = type(self).__new__(type(self), *self.args)
         twin.args = self.args
         twin.__dict__.update(self.__dict__)
+        if hasattr(self, "__notes__"):
+            twin.__notes__ = [*self.__notes__]
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -68,8 +68,7 @@ class Seat:
             return self._advance()
         except ShowcallerError as error:
             self._end(error)
-        except Exception as error:  # noqa: BLE001 - whatever a transport raises is a failed attempt
-            TRANSPORT_RAISED.say(self._attempt.backend, error=error)
+        except BaseException as error:  # noqa: BLE001 - whatever a transport raises is a failed attempt
             self._end(
                 BackendCrashedError(
                     f"{self._attempt.backend}: its transport raised {type(error).__name__}; this is a bug in the "
@@ -78,6 +77,7 @@ class Seat:
                     maybe_executed=self._sent,
                 )
             )
+            TRANSPORT_RAISED.say(self._attempt.backend, error=error)
         return None
 
     def wait(self, seconds: float) -> None:
@@ -103,7 +103,7 @@ class Seat:
                     self._sent = True
                 case Chunk():
                     if not self._begin_stream():
-                        self._end(self._cancelled())
+                        self._report(self._unwanted(), begun=True)
                         return None
                     if not self._hand_over(StreamChunk(event.text, event.delta)):
                         return STALL_POLL
@@ -141,7 +141,8 @@ class Seat:
         elif now - self._held_since >= self._reader_timeout:
             raise RequestCancelledError(
                 f"the stream of request {self.record.flight.id} was not read for {self._reader_timeout:g} s; "
-                "read faster, leave the `with` block early, or raise reader_timeout"
+                "read faster, leave the `with` block early, or raise reader_timeout",
+                maybe_executed=True,
             )
         return False
 
@@ -167,7 +168,7 @@ class Seat:
             )
 
         if flight.stream is not None and self._first_chunk is None and not self._begin_stream():
-            self._end(self._cancelled())
+            self._report(self._unwanted(), begun=True)
             return
         flight.answer(self.record, make)
         self._report(None, begun=True, done=done)
@@ -177,16 +178,21 @@ class Seat:
             self.record.flight.fail(error)
         self._report(error, begun=True)
 
-    def _cancelled(self) -> RequestCancelledError:
+    def _unwanted(self) -> RequestCancelledError:
         return RequestCancelledError(
-            f"attempt {self.record.number} of {self.record.flight.id} is not wanted any more"
+            f"attempt {self.record.number} of {self.record.flight.id} is not wanted any more",
+            maybe_executed=self._sent,
         )
 
     def _report(self, error: ShowcallerError | None, *, begun: bool, done: Done | None = None) -> None:
         events, self._events = self._events, None
         close = getattr(events, "close", None)
+        raised: BaseException | None = None
         if close is not None:
-            close()
+            try:
+                close()
+            except BaseException as bug:  # noqa: BLE001 - the outcome is known already, and must be told
+                raised = bug
         now = self._clock.now()
         content = None if done is None else done.message.get("content")
         self._supervisor.tell(
@@ -201,3 +207,5 @@ class Seat:
                 ended=now,
             )
         )
+        if raised is not None:
+            TRANSPORT_RAISED.say(self._attempt.backend, error=raised)

@@ -13,6 +13,7 @@ from showcaller.actors.endpoints import (
     check_backend_name,
     check_base_url,
     check_entry_name,
+    check_route_name,
     is_header_name,
 )
 from showcaller.actors.enums import BackendType, LoadBalanceStrategy
@@ -269,7 +270,7 @@ class RouteConfig:
         cooldown_time: seconds for which it is left alone.
     """
 
-    name: str = field(validator=check_backend_name)
+    name: str = field(validator=check_route_name)
     routing_strategy: LoadBalanceStrategy = field(
         default=LoadBalanceStrategy.ROUND_ROBIN, converter=_as_strategy
     )

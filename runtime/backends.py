@@ -72,7 +72,7 @@ class Backends:
                 slot = self._tree.make_slot(config, made)
                 self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
         except ShowcallerError:
-            close_all({config.name: made}, CLOSING_SECONDS)
+            close_all({config.name: made}).join(CLOSING_SECONDS)
             raise
 
     def drain(self, name: str, timeout: float = 30.0) -> int:
@@ -103,7 +103,7 @@ class Backends:
         self._refuse("remove")
         slot = self._slot(name)
         cancelled = self._drain(name, timeout, remove=True)
-        close_all({name: slot.transport}, CLOSING_SECONDS)
+        close_all({name: slot.transport}).join(CLOSING_SECONDS)
         slot.workers.join(CLOSING_SECONDS)
         return cancelled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from showcaller.actors.kernel.workers import ThreadWorkers
+from showcaller.actors.kernel.workers import ThreadWorkers, Workers
 from showcaller.actors.log import TRANSPORT_RAISED
 from showcaller.actors.transport import Transport
 
@@ -28,8 +28,8 @@ class _Close:
         """Never called: a close has no pauses."""
 
 
-def close_all(transports: Mapping[str, Transport], timeout: float) -> int:
-    """Close every transport; how many threads still hang in one after `timeout` seconds."""
+def close_all(transports: Mapping[str, Transport]) -> Workers:
+    """Begin to close every transport; join what is returned to wait for that."""
     workers = ThreadWorkers("closing", THREADS)
     for name, transport in transports.items():
         job = _Close(name, transport)
@@ -39,4 +39,4 @@ def close_all(transports: Mapping[str, Transport], timeout: float) -> int:
             # At the end of the interpreter no thread can be started any more.
             job.step()
     workers.close()
-    return workers.join(timeout)
+    return workers

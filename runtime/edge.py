@@ -32,14 +32,14 @@ from showcaller.actors.models import Answered, ChatRequest, Errored, Outcome
 from showcaller.actors.roster import Roster
 from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.ticket import Ticket
-from showcaller.runtime.pending import Callback, Pending
+from showcaller.runtime.pending import Pending, call_back
 
 
 @frozen(eq=False)
 class Expire(Message):
-    """The deadline of a request has come."""
+    """The deadline of a request has come. It names the ticket: an id may be in use again by then."""
 
-    request_id: str
+    ticket: Ticket
 
 
 @frozen(kw_only=True)
@@ -151,18 +151,21 @@ class Edge:
             self._leave(request_id, outcome)
             pending.settle(outcome)
             if on_outcome is not None:
-                self._callbacks.run(Callback(on_outcome, outcome))
+                call_back(self._callbacks, on_outcome, outcome)
 
         ticket = Ticket(
             request_id, priority=request.priority, created=now, deadline=now + timeout, deliver=deliver
         )
-        pending = Pending(request_id, lambda: self.cancel(request_id), self._callbacks)
+        pending = Pending(request_id, lambda: self._end(ticket, _cancelled), self._callbacks)
         key = self._key_of(request, lane.name, stream) if share else None
         flight = Flight(
             ticket, request, order=order, lane=lane.name, key=key, stream=stream, on_done=self._flight_done
         )
         self._enter(ticket, pending, len(request.payload), timeout)
         self._flights.add(flight)
+        if flight.done:
+            # It has ended since it entered: nobody else will take it off the table.
+            self._flights.discard(flight)
         if key is None:
             self._supervisor.tell(Route(flight))
         else:
@@ -201,7 +204,7 @@ class Edge:
             if refusal is not None:
                 self._refused += 1
                 raise refusal
-            timer = self._clock.call_later(timeout, self, Expire(ticket.request_id))
+            timer = self._clock.call_later(timeout, self, Expire(ticket))
             self._open[ticket.request_id] = _Entry(ticket, pending, size, timer)
             self._bytes += size
             self._accepted += 1
@@ -225,12 +228,14 @@ class Edge:
 
     def tell(self, message: Expire) -> None:
         """A deadline has come; on the clock's thread."""
-        self._end(message.request_id, self._expired)
+        self._end(message.ticket, self._expired)
 
     def _expired(self, ticket: Ticket) -> ShowcallerError:
         flight = ticket.flight
         tried = "" if flight is None or not flight.errors else f"; before that: {flight.errors[-1].message}"
-        where = "it was still queued" if flight is not None and flight.queued else "its backend had not answered"
+        where = (
+            "it was still queued" if flight is not None and flight.queued else "its backend had not answered"
+        )
         return DeadlineExceededError(
             f"request {ticket.request_id} had no outcome within {ticket.deadline - ticket.created:g} s: {where}; "
             f"raise its timeout, or see runtime.status(){tried}",
@@ -239,17 +244,14 @@ class Edge:
 
     def cancel(self, request_id: str) -> bool:
         """Give a request up; False when it is not open."""
-        return self._end(
-            request_id, lambda ticket: RequestCancelledError(f"request {ticket.request_id} was cancelled")
-        )
-
-    def _end(self, request_id: str, error_of: Callable[[Ticket], ShowcallerError]) -> bool:
         entry = self._open.get(request_id)
-        if entry is None:
+        return entry is not None and self._end(entry.ticket, _cancelled)
+
+    def _end(self, ticket: Ticket, error_of: Callable[[Ticket], ShowcallerError]) -> bool:
+        if ticket.done:
             return False
-        ticket = entry.ticket
         error = error_of(ticket)
-        if not ticket.complete(Errored(request_id, error)):
+        if not ticket.complete(Errored(ticket.request_id, error)):
             return False
         flight = ticket.flight
         if flight is not None and flight.detach(ticket, error):
@@ -268,5 +270,9 @@ class Edge:
 
     def fail_all(self, error: ShowcallerError) -> None:
         """Give everything that is open this error."""
-        for request_id in list(self._open):
-            self._end(request_id, lambda ticket: error.copy())
+        for entry in list(self._open.values()):
+            self._end(entry.ticket, lambda ticket: error.copy())
+
+
+def _cancelled(ticket: Ticket) -> ShowcallerError:
+    return RequestCancelledError(f"request {ticket.request_id} was cancelled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from attrs import evolve
 
@@ -68,7 +68,7 @@ def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concur
 
 async def ask_many_async(
     edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int
-) -> AsyncIterator[tuple[int, Outcome]]:
+) -> AsyncGenerator[tuple[int, Outcome], None]:
     """The place of each prompt and its Outcome, as they complete; see Runtime.ask_many_async."""
     import asyncio  # slow to import, and needed by few
 

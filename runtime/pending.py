@@ -8,9 +8,11 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
-from showcaller.actors.errors import RequestCancelledError
+from showcaller.actors.errors import RequestCancelledError, ShowcallerError
+from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.log import CALLBACK_RAISED
@@ -37,6 +39,15 @@ class Callback:
         """Never called: a callback has no pauses."""
 
 
+def call_back(threads: Workers, function: Callable[[Any], object], argument: object) -> None:
+    """Call a function of the caller's on a callback thread; when none can be had, here: others wait for it."""
+    job = Callback(function, argument)
+    try:
+        threads.run(job)
+    except RuntimeError:
+        job.step()
+
+
 class Pending(concurrent.futures.Future[BackendResponse]):
     """The answer that is to come.
 
@@ -53,6 +64,7 @@ class Pending(concurrent.futures.Future[BackendResponse]):
         self.outcome: Outcome | None = None
         self._withdraw = cancel
         self._callback_threads = callbacks
+        self._born = fork.generation()
 
     def settle(self, outcome: Outcome) -> None:
         """The request has its outcome. Called once, by whoever completed its ticket."""
@@ -66,8 +78,20 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             self.set_exception(outcome.error)
 
     def cancel(self) -> bool:
-        """Give the request up, upstream too; False when it has its outcome already."""
+        """Give the request up, upstream too; False when it has its outcome already.
+
+        Raises:
+            ForkedProcessError: the process was forked since; the request is the parent's.
+        """
+        fork.refuse_if_forked(self._born)
         return self._withdraw() or self.cancelled()
+
+    def drop(self) -> None:
+        """Cancel from a finalizer, which may run anywhere: on a callback thread, where no lock is held."""
+        if self._born == fork.generation() and not self.done():
+            # Without threads the runtime has stopped, or is about to, and ends the request itself.
+            with suppress(RuntimeError):
+                self._callback_threads.run(Callback(lambda _: self.cancel(), None))
 
     def result(self, timeout: float | None = None) -> BackendResponse:
         """The response.
@@ -77,19 +101,26 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             concurrent.futures.CancelledError: it was cancelled.
             ShowcallerError: it failed.
         """
-        if not self.done():
-            forbid_waiting("Pending.result()")
-        return super().result(timeout)
+        self._refuse_waiting("Pending.result()")
+        error = super().exception(timeout)
+        if isinstance(error, ShowcallerError):
+            # Each raise adds to the traceback of what it raises, and there may be many who ask.
+            raise error.copy()
+        return super().result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error, or None when it was answered; raises as `result` does when it does not come."""
-        if not self.done():
-            forbid_waiting("Pending.exception()")
+        self._refuse_waiting("Pending.exception()")
         return super().exception(timeout)
+
+    def _refuse_waiting(self, call: str) -> None:
+        if self.outcome is None:
+            fork.refuse_if_forked(self._born)
+            forbid_waiting(call)
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn(self)` on a callback thread when there is an outcome."""
-        super().add_done_callback(lambda done: self._callback_threads.run(Callback(fn, done)))
+        super().add_done_callback(lambda done: call_back(self._callback_threads, fn, done))
 
     def when_done(self, wake: Callable[[], object]) -> None:
         """Call `wake` on the completing thread; for our own short, non-blocking functions."""

@@ -9,7 +9,7 @@ import random
 import secrets
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -163,7 +163,7 @@ class Runtime:
                     made[backend.name] = factory.make(backend)
             runtime = cls(resolved, made, factory, clock)
         except BaseException:
-            close_all(made, TEARDOWN_SECONDS)
+            close_all(made).join(TEARDOWN_SECONDS)
             raise
         try:
             runtime._begin()
@@ -265,7 +265,17 @@ class Runtime:
         Raises:
             ShowcallerError: it was refused, or failed.
         """
-        return await self.submit(prompt, **options)
+        import asyncio  # slow to import, and needed by few
+
+        pending = self.submit(prompt, **options)
+        try:
+            return await pending
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if isinstance(pending.outcome, Errored) and task is not None and not task.cancelling():
+                # Not this task was cancelled, but its request, by `cancel(request_id)`.
+                raise pending.outcome.error from None
+            raise
 
     def stream_async(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncChatStream:
         """Stream from asyncio: `async with runtime.stream_async(...) as stream: async for chunk in stream`.
@@ -277,7 +287,7 @@ class Runtime:
 
     def ask_many_async(
         self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
-    ) -> AsyncIterator[tuple[int, Outcome]]:
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
         """Ask many things from asyncio: the place of each prompt and its Outcome, as they complete.
 
         Raises:
@@ -374,15 +384,13 @@ class Runtime:
         slots = self._tree.roster.slots
         for slot in slots.values():
             slot.workers.close()
-        hanging = close_all({name: slot.transport for name, slot in slots.items()}, left())
+        closing = close_all({name: slot.transport for name, slot in slots.items()})
         self._callbacks.close()
         self._watchdog.stop()
-        # The seats last: of all that is waited for, what they carry out is the most likely to hang.
-        for part in (self._shared, self._pinned, self._clock):
-            hanging += not part.stop(left())
-        hanging += sum(
-            workers.join(left()) for workers in [self._callbacks, *(slot.workers for slot in slots.values())]
-        )
+        # What may hang for ever is waited for last.
+        hanging = sum(not part.stop(left()) for part in (self._shared, self._pinned, self._clock))
+        for workers in (self._callbacks, closing, *(slot.workers for slot in slots.values())):
+            hanging += workers.join(left())
         _running.discard(self)
         if hanging:
             THREADS_LEFT.say(hanging)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.errors import ForkedProcessError
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Pending
@@ -26,6 +29,7 @@ class ChatStream:
         self.request_id = pending.request_id
         self._ticket = ticket
         self._pending = pending
+        self._born = fork.generation()
 
     def __enter__(self) -> Self:
         return self
@@ -36,13 +40,13 @@ class ChatStream:
         self.close()
 
     def __del__(self) -> None:
-        if not self._pending.done():
-            self._pending.cancel()
+        self._pending.drop()
 
     def __iter__(self) -> Iterator[StreamChunk]:
         return self
 
     def __next__(self) -> StreamChunk:
+        fork.refuse_if_forked(self._born)
         forbid_waiting("reading a stream")
         chunk = self._ticket.take_chunk(None)
         if chunk is None:
@@ -55,8 +59,9 @@ class ChatStream:
         return self._pending.result()
 
     def close(self) -> None:
-        """Cancel what has not come yet; no error when all has."""
-        self._pending.cancel()
+        """Cancel what has not come yet; no error when all has, nor in a forked child, whose stream it is not."""
+        with suppress(ForkedProcessError):
+            self._pending.cancel()
 
 
 class AsyncChatStream:
@@ -66,6 +71,7 @@ class AsyncChatStream:
         self.request_id = pending.request_id
         self._ticket = ticket
         self._pending = pending
+        self._born = fork.generation()
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,13 +82,13 @@ class AsyncChatStream:
         self.close()
 
     def __del__(self) -> None:
-        if not self._pending.done():
-            self._pending.cancel()
+        self._pending.drop()
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
         return self
 
     async def __anext__(self) -> StreamChunk:
+        fork.refuse_if_forked(self._born)
         await self._readable()
         chunk = self._ticket.take_chunk(0.0)
         if chunk is None:
@@ -96,7 +102,8 @@ class AsyncChatStream:
         arrived = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            # A loop that is closed waits for nothing; the writer's thread has others to wake.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(arrived.set)
 
         while True:
@@ -114,5 +121,6 @@ class AsyncChatStream:
         return await self._pending
 
     def close(self) -> None:
-        """Cancel what has not come yet; no error when all has."""
-        self._pending.cancel()
+        """Cancel what has not come yet; no error when all has, nor in a forked child, whose stream it is not."""
+        with suppress(ForkedProcessError):
+            self._pending.cancel()

@@ -1,6 +1,7 @@
-"""Tries the installed wheel as a stranger would: another folder, no extras, nothing but loopback.
+"""Tries the installed wheel as a stranger would, in another folder.
 
-Run with the Python of an environment that holds the wheel and what it depends on, and nothing else.
+Run with the Python of an environment that holds the wheel and what it depends on, and nothing else. With
+`--embedded` that is also the extra of this name, and the embedded model answers; without, nothing but loopback.
 """
 
 from __future__ import annotations
@@ -26,6 +27,23 @@ ANSWER = "Hello from the loopback."
 
 def main() -> None:
     """Run every check; the first that fails ends the process with its reason."""
+    if "--embedded" in sys.argv:
+        check_embedded()
+    else:
+        check_core()
+
+
+def check_embedded() -> None:
+    """The embedded model answers where nothing is configured; it is cached where its user's cache is."""
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "DV_AGENT_"))}
+    with tempfile.TemporaryDirectory() as folder:
+        answer = execute(folder, {**quiet, "SHOWCALLER_BACKEND": "embedded"}, "ask", "Say hello", seconds=300)
+    require(bool(answer.strip()), "the embedded model answered nothing")
+    print("smoke: the embedded model answers from the wheel alone")
+
+
+def check_core() -> None:
+    """Without any extra: it imports, is small, and asks an endpoint."""
     modules = import_every_module()
     print(f"smoke: {modules} modules import without any extra")
 
@@ -37,7 +55,8 @@ def main() -> None:
         version = run(folder, "--version")
         require(importlib.metadata.version("showcaller") in version, f"--version says {version!r}")
         with loopback_backend() as port:
-            answer = run(folder, "ask", "Say hello", OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1")
+            url = f"http://127.0.0.1:{port}/v1"
+            answer = run(folder, "ask", "Say hello", OPENAI_BASE_URL=url, SHOWCALLER_MODEL="smoke")
         require(ANSWER in answer, f"ask printed {answer!r}")
     print("smoke: the command line answers from the wheel alone")
 
@@ -61,13 +80,19 @@ def installed_bytes() -> int:
 
 def run(folder: str, *arguments: str, **environment: str) -> str:
     """Run `python -m showcaller` in an empty home; returns what it printed."""
+    home = {"HOME": folder, "PATH": os.defpath, "OPENAI_API_KEY": "smoke", **environment}
+    return execute(folder, home, *arguments, seconds=60)
+
+
+def execute(folder: str, environment: dict[str, str], *arguments: str, seconds: float) -> str:
+    """Run `python -m showcaller` in a folder and an environment; returns what it printed."""
     completed = subprocess.run(
         [sys.executable, "-m", "showcaller", *arguments],
         cwd=folder,
-        env={"HOME": folder, "PATH": os.defpath, "OPENAI_API_KEY": "smoke", **environment},
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         check=False,
     )
     said = completed.stdout + completed.stderr

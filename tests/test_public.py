@@ -39,8 +39,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_importing_showcaller_imports_nothing_that_is_not_needed() -> None:
     """Neither requests nor anything heavy comes with the facade, nor requests with the Runtime."""
     program = (
-        "import sys, showcaller; first = set(sys.modules); showcaller.Runtime; "
-        "print(*first, '|', *sys.modules)"
+        "import sys; before = set(sys.modules); import showcaller; facade = set(sys.modules) - before; "
+        "showcaller.Runtime; print(*facade, '|', *(set(sys.modules) - before))"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True

@@ -14,6 +14,8 @@ from attrs import Factory, define, frozen
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 86400.0
+MOST_TOKENS = 2**53
+"""What a backend counts beyond that is no number that a float can hold."""
 GRAINS = 64
 """When a bucket remembers more levels than that, it takes those for one that differ by less than such a part."""
 
@@ -150,7 +152,7 @@ class QuotaLedger:
         """Reserve one request of `tokens` tokens; None when it is reserved, also when it was before."""
         if key in self._open:
             return None
-        worst = float(tokens) if self._tokens is None else min(tokens, self._tokens.capacity)
+        worst: float = tokens if self._tokens is None else min(tokens, self._tokens.capacity)
         refusal = self._refuse(worst, now)
         if refusal is not None:
             return refusal
@@ -182,7 +184,7 @@ class QuotaLedger:
         reservation = self._open.pop(key, None)
         if reservation is not None and self._tokens is not None:
             self._tokens.refill(now, self._number)
-            self._tokens.give_back(reservation.tokens - tokens, reservation.number)
+            self._tokens.give_back(reservation.tokens - min(tokens, MOST_TOKENS), reservation.number)
 
     def refund(self, key: object, now: float) -> None:
         """The request was not carried out: everything is given back."""

@@ -48,6 +48,8 @@ def ask(
     choice = choose(path, model)
     choice.config.route_for(model)  # a wrong name is told before a model is fetched
     if choice.candidate is not None:
+        for one in choice.passed_over:
+            click.echo(f"showcaller: {one.name} is passed over: {one.reason}", err=True)
         click.echo(f"showcaller: {_said(choice.candidate)}", err=True)
         if choice.candidate.backend_type is BackendType.EMBEDDED:
             request = attrs.evolve(request, max_tokens=DEMO_TOKENS)

@@ -20,10 +20,12 @@ class Choice:
     Attributes:
         config: the configuration.
         candidate: what AUTO took, or None when a file says it.
+        passed_over: what AUTO found and could not use.
     """
 
     config: RuntimeConfig
-    candidate: Candidate | None
+    candidate: Candidate | None = None
+    passed_over: tuple[Candidate, ...] = ()
 
 
 def choose(path: Path | None, model: str | None = None) -> Choice:
@@ -38,7 +40,10 @@ def choose(path: Path | None, model: str | None = None) -> Choice:
     """
     found = path or find_config()
     if found is not None:
-        return Choice(load_config(found), None)
+        return Choice(load_config(found))
     environ = os.environ if model is None else {**os.environ, "SHOWCALLER_MODEL": model}
     auto = detect(allow_demo=True, environ=environ)
-    return Choice(auto.require(), auto.chosen)
+    config, chosen = auto.require(), auto.chosen
+    assert chosen is not None
+    before = auto.candidates[: auto.candidates.index(chosen)]
+    return Choice(config, chosen, tuple(one for one in before if one.found))

@@ -12,12 +12,14 @@ from showcaller.actors.errors import BackendRetiredError, ConfigurationError
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Attempt, Failed, Transport, TransportEvent
+from showcaller.actors.validators import nearest
 
 if TYPE_CHECKING:
     from showcaller.runtime.transports.http import HttpTransport
     from showcaller.runtime.transports.model_store import Progress
 
 _HTTP = (BackendType.OPENAI_COMPATIBLE, BackendType.GITHUB_MODELS)
+_EMBEDDED_OPTIONS = ("n_ctx", "n_parallel", "n_threads")
 
 
 class TransportFactory:
@@ -43,9 +45,11 @@ class TransportFactory:
         if not backend.enabled:
             return DisabledTransport()
         if backend.backend_type in _HTTP:
+            _check_options(backend, ())
             with self._lock:
                 return self._http(backend)
         if backend.backend_type is BackendType.EMBEDDED:
+            _check_options(backend, _EMBEDDED_OPTIONS)
             return self._embedded(backend)
         raise ConfigurationError(
             f"backends.{backend.entry}.type = {backend.backend_type.value!r} is not driven by this version; "
@@ -106,6 +110,13 @@ def _same_endpoint(one: BackendConfig, other: BackendConfig) -> bool:
         and one.auth_scheme == other.auth_scheme
         and one.headers == other.headers
     )
+
+
+def _check_options(backend: BackendConfig, known: tuple[str, ...]) -> None:
+    for name in backend.options:
+        if name not in known:
+            fix = nearest(name, known) or f"; a backend of type {backend.backend_type.value} has none"
+            raise ConfigurationError(f"backends.{backend.entry}.options.{name}: there is no such option{fix}")
 
 
 class DisabledTransport:

@@ -77,11 +77,18 @@ def test_a_waker_that_raises_keeps_nobody_else_waiting(caplog):
 
 def test_a_wait_ends_when_the_scope_is_cancelled():
     """On another thread, long before its time is up; and leaves nothing behind."""
-    scope = CancelScope()
+    waiting = threading.Event()
+
+    class Watched(CancelScope):
+        def on_cancel(self, waker):
+            registered = super().on_cancel(waker)
+            waiting.set()
+            return registered
+
+    scope = Watched()
     thread = threading.Thread(target=scope.wait, args=(BOUND * 10,))
     thread.start()
-    while not scope._wakers:
-        assert thread.is_alive()
+    assert waiting.wait(BOUND)
     scope.cancel()
     thread.join(BOUND)
     assert not thread.is_alive()

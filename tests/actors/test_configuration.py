@@ -87,7 +87,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(model: str, told: str) -> N
         ({"routes": [RouteConfig(name="smollm2", targets=["spare"])]}, "the model smollm2 of local, spare"),
         ({"backends": [_backend("a", "b"), _backend("b", "c")]}, "the backend b and the model b of a"),
         ({"backends": [_backend("a", "b"), _backend("a/b", "c")]}, "the backend a/b"),
-        ({"routes": [RouteConfig(name="x/y", targets=["local"])]}, 'no "/"'),
+        ({"routes": [RouteConfig(name="x/y", targets=["local"])]}, 'without "/"'),
         ({"routes": [RouteConfig(name="x", targets=["openai"])]}, "name one of openai/gpt-5, openai/mini"),
         ({"routes": [RouteConfig(name="x", targets=["locla"])]}, 'did you mean "local"'),
         ({"runtime": RuntimeSettings(model="fats")}, "runtime.model = 'fats'"),
@@ -108,3 +108,18 @@ def test_a_backend_may_be_called_like_its_own_model() -> None:
     """Both names mean the same thing."""
     config = RuntimeConfig(backends=[_backend("smollm2", "smollm2")])
     assert _targets(config, "smollm2") == [("smollm2", 1)]
+
+
+@pytest.mark.parametrize("model", ["/srv/models/x.gguf", "@cf/meta/llama-3-8b", "meta-llama/Llama-3.1:free"])
+def test_a_model_may_have_any_name_that_its_endpoint_gives_it(model: str) -> None:
+    """A path of a GGUF file too: the name stands for the backends that declare it."""
+    config = RuntimeConfig(backends=[BackendConfig(name="m", backend_type="embedded", model=model)])
+    assert [target.backend for target in config.route_for(model).targets] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "", "@x"])
+def test_a_route_of_ones_own_has_a_plain_name(name: str) -> None:
+    """Letters, digits and a few signs, so that it cannot be taken for a backend's model."""
+    backend = BackendConfig(name="m", backend_type="embedded", model="smollm2")
+    with pytest.raises(ConfigurationError, match="name|routes"):
+        RuntimeConfig(backends=[backend], routes=[RouteConfig(name=name, targets=["m"])])

@@ -18,9 +18,7 @@ MOVED = RequestCancelledError("moved")
 
 
 def ticket_of(outcomes):
-    return Ticket(
-        "1", priority=RequestPriority.NORMAL, created=0.0, deadline=1.0, deliver=outcomes.append
-    )
+    return Ticket("1", priority=RequestPriority.NORMAL, created=0.0, deadline=1.0, deliver=outcomes.append)
 
 
 def errored(text):

@@ -379,8 +379,9 @@ def test_a_configuration_is_looked_for_in_order(tmp_path: Path, monkeypatch: pyt
 def test_values_import_nothing_that_reading_needs() -> None:
     """cattrs, tomllib and requests load with what uses them."""
     code = (
-        "import sys, showcaller.actors.configuration, showcaller.actors.models, showcaller.actors.records;"
-        "print([name for name in ('cattrs', 'tomllib', 'requests') if name in sys.modules])"
+        "import sys; before = set(sys.modules);"
+        "import showcaller.actors.configuration, showcaller.actors.models, showcaller.actors.records;"
+        "print([n for n in ('cattrs', 'tomllib', 'requests') if n in set(sys.modules) - before])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"

@@ -91,7 +91,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def refund(self, data):
         key = data.draw(st.sampled_from(list(self.open)))
-        self.spent.remove(self.open.pop(key))
+        returned = self.open.pop(key)
+        self.spent = [entry for entry in self.spent if entry is not returned]
         self.refunded += 1
         self.ledger.refund(key, self.now)
         self.end_again(key)
@@ -276,6 +277,16 @@ def test_settling_gives_back_the_rest_of_the_worst_case():
     ledger.reserve("a", 90, 0.0)
     ledger.settle("a", 20, 0.0)
     assert ledger.remaining(0.0) == {"requests_per_hour": 4, "rpm": 4, "tpm": 80}
+
+
+@pytest.mark.parametrize("tpm", [None, 100])
+def test_no_number_of_tokens_is_too_large(tpm):
+    """Asked for or counted: it is a large number, and not the end of the ledger."""
+    ledger, huge = QuotaLedger(QuotaLimits(tpm=tpm)), 10**400
+    assert ledger.reserve("a", huge, 0.0) is None
+    ledger.settle("a", huge, 0.0)
+    assert ledger.outstanding == 0
+    assert (ledger.reserve("b", huge, 1.0) is None) is (tpm is None)
 
 
 # --- later, and earlier ---

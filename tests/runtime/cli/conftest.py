@@ -20,7 +20,17 @@ from tests.runtime.transports.fault_server import FaultServer
 PATIENCE = 100.0
 """Seconds that a process may take before its test fails."""
 
-_OURS = ("SHOWCALLER_", "DV_AGENT_", "OPENAI_", "GITHUB_", "GROQ_", "AZURE_", "OPENROUTER_", "XDG_", "NO_COLOR")
+_OURS = (
+    "SHOWCALLER_",
+    "DV_AGENT_",
+    "OPENAI_",
+    "GITHUB_",
+    "GROQ_",
+    "AZURE_",
+    "OPENROUTER_",
+    "XDG_",
+    "NO_COLOR",
+)
 
 
 @pytest.fixture
@@ -82,9 +92,7 @@ def command(tmp_path: Path, environ: dict[str, str]) -> Command:
 
 
 @pytest.fixture
-def invoke(
-    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+def invoke(tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command in this process: `invoke("doctor", "--json", NAME="value")`."""
     for name in list(os.environ):
         if name.startswith(_OURS):

@@ -51,6 +51,14 @@ def test_the_demo_model_answers_when_nothing_is_configured(command: Command) -> 
 
 
 @pytest.mark.usefixtures("model")
+def test_what_was_found_and_cannot_be_used_is_told(command: Command) -> None:
+    """Who has set an endpoint should not get the demo model without a word about why."""
+    done = command.run("ask", "Say hello", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert done.returncode == 0, done.stderr
+    assert "openai is passed over: OPENAI_BASE_URL is set and no model is named" in done.stderr
+
+
+@pytest.mark.usefixtures("model")
 def test_json_is_one_object(command: Command) -> None:
     """With what a script wants to know of an answer."""
     done = command.run("ask", "--json", "Say hello")
@@ -149,10 +157,12 @@ def test_the_options_reach_the_endpoint(
 def test_a_configuration_is_taken_and_nothing_is_said_of_auto(
     invoke: Callable[..., Result], endpoint: FaultServer, tmp_path: Path
 ) -> None:
-    """stderr is silent when everything is as configured."""
+    """Nothing is on stderr when everything is as configured."""
     endpoint.play(good)
     file = tmp_path / "mine.toml"
-    file.write_text(f'[backends.mine]\ntype = "openai_compatible"\nmodel = "m"\nbase_url = "{endpoint.url}"\n')
+    file.write_text(
+        f'[backends.mine]\ntype = "openai_compatible"\nmodel = "m"\nbase_url = "{endpoint.url}"\n'
+    )
     result = invoke("ask", "hi", "--config", str(file), "--json")
     assert json.loads(result.stdout)["backend"] == "mine"
     assert result.stderr == ""

@@ -40,7 +40,9 @@ def test_a_configuration_error_is_2_and_one_message(
     arguments: list[str], said: str, invoke: Callable[..., Result]
 ) -> None:
     """On stderr, with nothing on stdout and nothing fetched or started."""
-    result = invoke(*arguments, SHOWCALLER_OFFLINE="1", SHOWCALLER_CACHE_DIR="/nowhere", SHOWCALLER_BACKEND="embedded")
+    result = invoke(
+        *arguments, SHOWCALLER_OFFLINE="1", SHOWCALLER_CACHE_DIR="/nowhere", SHOWCALLER_BACKEND="embedded"
+    )
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.splitlines()[-1].startswith("showcaller: ")

@@ -74,7 +74,9 @@ def test_it_says_where_a_configuration_was_looked_for(invoke: Callable[..., Resu
     assert any("backends" in line and "mine" in line for line in lines)
 
 
-def test_a_broken_configuration_is_told_and_is_no_crash(invoke: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_broken_configuration_is_told_and_is_no_crash(
+    invoke: Callable[..., Result], tmp_path: Path
+) -> None:
     """The overview is where one looks when nothing works."""
     (tmp_path / "showcaller.toml").write_text("[backends.mine]\ntype = 'olama'\n")
     result = invoke()

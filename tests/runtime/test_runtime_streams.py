@@ -1,0 +1,134 @@
+"""Streams through the whole runtime: read, left early, dropped, broken off."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from showcaller.actors.errors import (
+    RequestCancelledError,
+    RuntimeStoppedError,
+    ServerError,
+    StreamInterruptedError,
+)
+from showcaller.actors.transport import Attempt, Chunk, Failed, Sent, TransportEvent
+from tests.runtime.live import PATIENCE, Gate, Peer, ready, running
+
+
+def endless(attempt: Attempt) -> Iterator[TransportEvent]:
+    """Chunks until it is cancelled."""
+    yield Sent()
+    while not attempt.cancel.cancelled:
+        yield Chunk("more ")
+    yield Failed(RequestCancelledError("cancelled"))
+
+
+def breaks(_attempt: Attempt) -> Iterator[TransportEvent]:
+    """Breaks off after two chunks."""
+    yield Sent()
+    yield Chunk("he")
+    yield Chunk("ll")
+    yield Failed(ServerError("broken"))
+
+
+def fails_at_once(_attempt: Attempt) -> Iterator[TransportEvent]:
+    """Breaks off before the first chunk."""
+    yield Sent()
+    yield Failed(ServerError("broken"))
+
+
+def test_chunks_come_in_order_and_the_response_follows() -> None:
+    """Iterating a second time finds the end; the response can be had again and again."""
+    with running({"a": Peer(ready)}) as runtime, runtime.stream("q", timeout=PATIENCE) as stream:
+        assert [chunk.text for chunk in stream] == ["a", "b", "c"]
+        assert list(stream) == []
+        assert stream.response.content == stream.response.content == "abc"
+        assert stream.response.request_id == stream.request_id
+
+
+def test_the_response_may_be_waited_for_without_reading() -> None:
+    """What was not read stays there to be read."""
+    with running({"a": Peer(ready)}) as runtime, runtime.stream("q", timeout=PATIENCE) as stream:
+        assert stream.response.content == "abc"
+        assert next(stream).text == "a"
+
+
+def test_leaving_the_block_cancels_upstream() -> None:
+    """The seat is free for the next request."""
+    peer = Peer(endless)
+    with running({"a": peer}, max_parallel_requests=1) as runtime:
+        for _ in range(3):
+            with runtime.stream("q", timeout=PATIENCE) as stream:
+                assert next(stream).text == "more "
+            with pytest.raises(RequestCancelledError):
+                list(stream)
+            with pytest.raises(concurrent.futures.CancelledError):
+                _ = stream.response
+        assert runtime.status().account.failed == 3
+    assert peer.most == 1
+
+
+def test_a_dropped_stream_frees_its_seat() -> None:
+    """Never entered, never read: nobody is left who could close it."""
+    peer = Peer(endless)
+    with running({"a": peer}, max_parallel_requests=1) as runtime:
+        for _ in range(3):
+            stream = runtime.stream("q", timeout=PATIENCE)
+            assert peer.arrived.acquire(timeout=PATIENCE)
+            del stream
+            gc.collect()
+        assert runtime.status().account.open == 0
+
+
+def test_a_stream_that_breaks_after_its_first_chunk_keeps_what_came() -> None:
+    """It cannot be begun again elsewhere without saying something twice."""
+    other = Peer(ready)
+    with running({"a": Peer(breaks), "b": other}) as runtime:
+        with runtime.stream("q", timeout=PATIENCE) as stream:
+            read = []
+            with pytest.raises(StreamInterruptedError) as caught:
+                read.extend(chunk.text for chunk in stream)
+        assert caught.value.partial == "hell"
+        assert caught.value.backend is None or caught.value.backend == "a"
+        with pytest.raises(StreamInterruptedError):
+            _ = stream.response
+    assert not other.attempts
+
+
+def test_a_stream_that_breaks_before_its_first_chunk_goes_elsewhere() -> None:
+    """The caller sees one stream."""
+    with running({"a": Peer(fails_at_once), "b": Peer(ready)}) as runtime:
+        with runtime.stream("q", timeout=PATIENCE) as stream:
+            assert [chunk.text for chunk in stream] == ["a", "b", "c"]
+        assert stream.response.backend == "b"
+        assert stream.response.attempts == 2
+
+
+def test_a_stop_ends_an_open_stream_with_its_own_error() -> None:
+    """Whoever reads is not left waiting."""
+    gate = Gate()
+    with running({"a": Peer(gate.after_one_chunk)}) as runtime:
+        stream = runtime.stream("q", timeout=PATIENCE)
+        assert next(stream).text == "a"
+        runtime.stop(0.0)
+        with pytest.raises(RuntimeStoppedError):
+            next(stream)
+
+
+def test_two_identical_streams_share_one_call_and_each_reads_all_of_it() -> None:
+    """Leaving one does not disturb the other."""
+    gate = Gate()
+    peer = Peer(gate.after_one_chunk)
+    with running({"a": peer}) as runtime:
+        first = runtime.stream("q", temperature=0, timeout=PATIENCE)
+        assert next(first).text == "a"
+        second = runtime.stream("q", temperature=0, timeout=PATIENCE)
+        assert next(second).text == "a"
+        first.close()
+        gate.open()
+        assert list(second) == []
+        assert second.response.content == "hi"
+    assert len(peer.attempts) == 1

@@ -1,0 +1,139 @@
+"""`runtime.status()`: true, and there even when the tree is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from showcaller.actors.enums import BackendState, CircuitState
+from showcaller.actors.errors import DeadlineExceededError
+from showcaller.actors.messages import Promoted
+from showcaller.runtime.runtime import Runtime
+from tests.runtime.live import PATIENCE, Gate, Peer, backend_of, ready, running
+
+
+def on_core(runtime: Runtime, do: Callable[[], None]) -> None:
+    """Run something on the shared thread, inside the supervisor."""
+    runtime.ask("q", timeout=PATIENCE)
+    ref = runtime._tree.address("supervisor").ref
+    assert ref is not None
+    actor = ref._actor_weakref()
+    assert actor is not None
+    actor.on_promoted = lambda _message: do()  # type: ignore[attr-defined]
+    ref.tell(Promoted())
+
+
+def test_the_status_says_what_is_there() -> None:
+    """Backends, actors, quotas and the account."""
+    gate = Gate()
+    peer = Peer(gate.waiting)
+    with running({"a": peer, "b": Peer(ready)}, rate_limit_rpm=10, max_parallel_requests=7) as runtime:
+        runtime.ask("q", model="b", timeout=PATIENCE)
+        pending = runtime.submit("q", model="a")
+        assert peer.arrived.acquire(timeout=PATIENCE)
+        status = runtime.status()
+        assert (status.account.accepted, status.account.answered, status.account.open) == (2, 1, 1)
+        a, b = status.backends
+        assert (a.name, a.in_flight, a.limit, a.hanging) == ("a", 1, 7, 0)
+        assert (b.name, b.actor.name, b.actor.state, b.actor.generation) == ("b", "b", "running", 1)
+        assert a.circuit is CircuitState.CLOSED
+        assert isinstance(a.health, BackendState)
+        assert a.out_of_service is None
+        assert {actor.name for actor in status.actors} == {
+            "recorder",
+            "analytics",
+            "health_monitor",
+            "quota_manager",
+            "supervisor",
+            "deduplicator",
+        }
+        assert {actor.state for actor in status.actors} == {"running"}
+        assert status.quotas["a"]["rpm"] == 9
+        assert status.stuck is None
+        pending.cancel()
+
+
+def test_a_disabled_a_drained_and_a_removed_backend_say_so() -> None:
+    """With the reason, and without a trace."""
+    with running({"a": Peer(ready), "b": Peer(ready)}, rate_limit_rpm=10) as runtime:
+        runtime.backends.add(backend_of("off", enabled=False), Peer(ready))
+        runtime.backends.drain("a", PATIENCE)
+        runtime.backends.remove("b", PATIENCE)
+        status = runtime.status()
+    assert {one.name: one.out_of_service for one in status.backends} == {"a": "draining", "off": "disabled"}
+    assert set(status.quotas) <= {"runtime", "a", "off"}
+
+
+def test_status_and_deadlines_are_kept_while_the_core_is_stuck() -> None:
+    """The clock has a thread of its own, and the status asks no actor."""
+    release, inside = threading.Event(), threading.Event()
+
+    def block() -> None:
+        inside.set()
+        assert release.wait(PATIENCE)
+
+    with running({"a": Peer(ready)}) as runtime:
+        runtime._watchdog.limit = 0.0
+        on_core(runtime, block)
+        try:
+            assert inside.wait(PATIENCE)
+            with pytest.raises(DeadlineExceededError, match="queued|not answered"):
+                runtime.ask("q", timeout=0.05)
+            # The watchdog looks once a second; each deadline here is one tick of the same clock.
+            for _ in range(60):
+                status = runtime.status()
+                if status.stuck is not None:
+                    break
+                with pytest.raises(DeadlineExceededError):
+                    runtime.ask("q", timeout=0.1)
+            assert status.stuck is not None
+            assert "supervisor" in status.stuck
+            assert status.account.open == 0
+            pending = runtime.submit("q")
+            assert runtime.cancel(pending.request_id)
+        finally:
+            release.set()
+        assert runtime.ask("q", timeout=PATIENCE).content == "hi"
+
+
+def test_a_stop_ends_open_requests_even_when_the_core_is_stuck() -> None:
+    """What it cannot end is left behind, within its deadline."""
+    release, inside = threading.Event(), threading.Event()
+
+    def block() -> None:
+        inside.set()
+        assert release.wait(PATIENCE)
+
+    with running({"a": Peer(ready)}) as runtime:
+        on_core(runtime, block)
+        assert inside.wait(PATIENCE)
+        pending = runtime.submit("q", timeout=1000)
+        stopping = threading.Thread(target=runtime.stop, args=(0.0,), daemon=True)
+        stopping.start()
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+        assert pending.done()
+        core = runtime._shared.thread
+        assert core is not None
+        assert core.is_alive()
+        release.set()
+        core.join(PATIENCE)
+        assert not core.is_alive()
+
+
+def test_a_crash_shows_with_its_reason_and_its_restart() -> None:
+    """The reason names the error and the place, not its text."""
+    with running({"a": Peer(ready)}) as runtime:
+        runtime.ask("q", timeout=PATIENCE)
+        runtime.backends.crash("a", "the text of the drill")
+        # Answered only when the backend runs again.
+        assert runtime.ask("q", timeout=PATIENCE).content == "hi"
+        (a,) = runtime.status().backends
+    assert a.actor.restarts <= 1
+    if a.actor.restarts:
+        assert a.actor.generation == 2
+        assert a.actor.last_crash is not None
+        assert "DrillError" in a.actor.last_crash
+        assert "the text" not in a.actor.last_crash
