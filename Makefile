@@ -71,7 +71,7 @@ quietly = mkdir -p build; $(1) >build/log.txt 2>&1 || { cat build/log.txt; exit 
 	@python=$$(scripts/find_python.sh); \
 	    echo "Making .venv with $$($$python --version)"; \
 	    $$python -m venv .venv
-	@$(call quietly,$(VENV_PYTHON) -m pip install --upgrade pip setuptools)
+	@$(call quietly,$(VENV_PYTHON) -m pip install --upgrade pip 'setuptools>=77')
 	@touch $@
 
 # The editable install links each file (mypy cannot see through the import hook of the default mode), so that a new

@@ -54,11 +54,13 @@ class AttemptRecord:
         epoch: the breaker's epoch in which it was admitted.
         tokens: what was reserved for it.
         deadline: when it must have ended; before it is dispatched, when it must have been reserved.
+        dispatched: was it given to its backend?
         seat: the job that carries it out, once there is one.
     """
 
     __slots__ = (
         "deadline",
+        "dispatched",
         "epoch",
         "flight",
         "generation",
@@ -90,6 +92,7 @@ class AttemptRecord:
         self.deadline = deadline
         self.state = AttemptState.RESERVING
         self.scope = CancelScope()
+        self.dispatched = False
         self.seat: Job | None = None
 
     @property
@@ -113,7 +116,9 @@ class Flight:
         stream: the buffer of its chunks, or None for a plain answer.
         dispatches: how many attempts were given to a backend.
         admitted: has the supervisor seen it? queued: does it wait in a lane's queue?
-        tries: attempts that failed, by backend. errors: of what, in order. crashes: how often its backend died.
+        tries: attempts that failed, by backend.
+        barred: backends that it must not be given to any more.
+        errors: of what its attempts failed, in order. crashes: how often its backend died.
     """
 
     def __init__(
@@ -140,6 +145,7 @@ class Flight:
         self.admitted = False
         self.queued = False
         self.tries: Counter[str] = Counter()
+        self.barred: frozenset[str] = frozenset()
         self.errors: list[ShowcallerError] = []
         self.crashes = 0
         self._on_done = on_done
@@ -197,8 +203,11 @@ class Flight:
             if reader is not None:
                 reader.leave(error)
             if self._tickets:
-                self.priority = max(other.priority for other in self._tickets)
-                self.deadline = max(other.deadline for other in self._tickets)
+                # Looked for only when it was the greatest: thousands may leave one after the other.
+                if not any(other.priority == self.priority for other in self._tickets):
+                    self.priority = max(other.priority for other in self._tickets)
+                if ticket.deadline == self.deadline:
+                    self.deadline = max(other.deadline for other in self._tickets)
                 return False
             scopes = self._land()
         self._clean_up(scopes, error)
@@ -215,9 +224,9 @@ class Flight:
     def next_attempt(
         self, slot: str, *, generation: int, epoch: int, tokens: int, deadline: float
     ) -> AttemptRecord | None:
-        """Begin a new attempt, which must be reserved by `deadline`; None when the flight is done."""
+        """Begin a new attempt, to be reserved by `deadline`; None when the flight is done or its stream has begun."""
         with self._lock:
-            if self.done:
+            if self.done or any(other.state is AttemptState.COMMITTED for other in self._attempts.values()):
                 return None
             self._numbers += 1
             attempt = AttemptRecord(
@@ -238,6 +247,7 @@ class Flight:
             if self.done or attempt.state is not AttemptState.RESERVING:
                 return False
             attempt.state = AttemptState.DISPATCHED
+            attempt.dispatched = True
             attempt.deadline = deadline
             self.dispatches += 1
             return True
@@ -304,9 +314,9 @@ class Flight:
             answers = [(t, make(t, source)) for t, source in zip(self._tickets, sources, strict=True)]
             attempt.state = AttemptState.ENDED
             scopes = self._land()
-        self._clean_up(scopes, None)
         for ticket, response in answers:
             ticket.complete(Answered(ticket.request_id, response))
+        self._clean_up(scopes, None)
         return True
 
     def fail(self, error: ShowcallerError) -> bool:
@@ -316,9 +326,9 @@ class Flight:
                 return False
             tickets = self._tickets
             scopes = self._land()
-        self._clean_up(scopes, error)
         for ticket in tickets:
             ticket.complete(Errored(ticket.request_id, error.copy()))
+        self._clean_up(scopes, error)
         return True
 
     def _land(self) -> list[CancelScope]:
@@ -337,6 +347,7 @@ class Flight:
         return [loser.scope for loser in losers]
 
     def _clean_up(self, scopes: list[CancelScope], error: ShowcallerError | None) -> None:
+        # After the outcomes: who has read a stream to its end leaves it, and must not cancel what was answered.
         if self.stream is not None:
             self.stream.finish(error)
         self._on_done(self)

@@ -13,12 +13,15 @@ from showcaller.actors.slot import BackendSlot
 
 
 class Lane:
-    """A route with the flights that wait for it, and whose turn it is among its backends."""
+    """A route with the flights that wait for it, and whose turn it is among its backends.
+
+    Flights that are barred from some of its backends wait apart, so that they hold up nobody else.
+    """
 
     def __init__(self, route: RouteConfig, rng: random.Random, connections: Connections) -> None:
         self.names = [target.backend for target in route.targets]
         self.balancer = LoadBalancer(route.routing_strategy, rng=rng, connections=connections)
-        self.queue: RequestQueue[Flight] = RequestQueue()
+        self.queues: dict[frozenset[str], RequestQueue[Flight]] = {}
         for target in route.targets:
             self.balancer.add_backend(target.backend, 1.0 if target.weight is None else target.weight)
 
@@ -39,7 +42,7 @@ class RoutingTable:
     @property
     def waiting(self) -> int:
         """How many flights are queued."""
-        return sum(len(lane.queue) for lane in self._lanes.values())
+        return sum(len(queue) for lane in self._lanes.values() for queue in lane.queues.values())
 
     def enqueue(self, flight: Flight) -> None:
         """Queue a flight, unless it is.
@@ -53,21 +56,30 @@ class RoutingTable:
         if lane is None:
             route = self._roster.config.route_for(flight.lane)
             lane = self._lanes[flight.lane] = Lane(route, self._rng, self.connections)
-        lane.queue.enqueue(flight)
+        queue = lane.queues.get(flight.barred)
+        if queue is None:
+            queue = lane.queues[flight.barred] = RequestQueue()
+        queue.enqueue(flight)
         flight.queued = True
 
     def reroute(self) -> list[Flight]:
         """The roster has changed: forget the lanes; the flights that were queued, the oldest first."""
-        waiting = [flight for lane in self._lanes.values() for flight in lane.queue.drain()]
+        waiting = [
+            flight
+            for lane in self._lanes.values()
+            for queue in lane.queues.values()
+            for flight in queue.drain()
+        ]
         self._lanes.clear()
         for flight in waiting:
             flight.queued = False
         return sorted(waiting, key=lambda flight: flight.order)
 
     def slots_of(self, flight: Flight) -> list[BackendSlot]:
-        """The slots that a flight's lane can use, in order; none when the lane is gone."""
+        """The slots of its lane that a flight is not barred from, in order; none when the lane is gone."""
         route = self._roster.config.names.get(flight.lane)
-        return [] if route is None else self._roster.slots_of(route)
+        slots = [] if route is None else self._roster.slots_of(route)
+        return [slot for slot in slots if slot.name not in flight.barred] if flight.barred else slots
 
     def earliest(self, flight: Flight, now: float) -> float:
         """When the first of its lane's backends may take something, as far as that is known."""
@@ -76,35 +88,39 @@ class RoutingTable:
 
     def next_departure(self, now: float) -> tuple[Flight, BackendSlot] | None:
         """The most urgent flight that can leave now, taken out of its queue, and the slot for it."""
-        for lane in self._by_urgency():
-            flight = lane.queue.peek()
-            if flight is None:
-                continue
+        for flight, lane, queue in self._by_urgency():
             slot = self._choose(lane, flight, now)
             if slot is not None:
-                lane.queue.dequeue()
+                queue.take()
                 flight.queued = False
                 return flight, slot
         return None
 
-    def _by_urgency(self) -> list[Lane]:
-        lanes = [lane for lane in self._lanes.values() if len(lane.queue)]
-        if len(lanes) < 2:
-            return lanes
-        heads = [(lane, lane.queue.peek()) for lane in lanes]
-        waiting = [(lane, head) for lane, head in heads if head is not None]
-        waiting.sort(key=lambda pair: (-pair[1].priority, pair[1].order))
-        return [lane for lane, _ in waiting]
+    def _by_urgency(self) -> list[tuple[Flight, Lane, RequestQueue[Flight]]]:
+        heads = [
+            (flight, lane, queue)
+            for lane in self._lanes.values()
+            for queue in lane.queues.values()
+            if (flight := queue.peek()) is not None
+        ]
+        heads.sort(key=lambda head: (-head[0].priority, head[0].order))
+        return heads
 
     def _choose(self, lane: Lane, flight: Flight, now: float) -> BackendSlot | None:
         slots, tries = self._roster.slots, flight.tries
-        eligible = {name for name in lane.names if name in slots and slots[name].is_eligible(now)}
+        eligible = {
+            name
+            for name in lane.names
+            if name not in flight.barred and name in slots and slots[name].is_eligible(now)
+        }
         fresh = {name for name in eligible if not tries[name]} if tries else eligible
-        again = {name for name in eligible if tries[name] <= slots[name].config.max_retries}
-        name = lane.balancer.next(fresh or again)
+        name = lane.balancer.next(fresh or eligible)
         return None if name is None else slots[name]
 
     def purge(self) -> None:
-        """Let go of queued flights that are done."""
+        """Let go of queued flights that are done, and of queues that are empty."""
         for lane in self._lanes.values():
-            lane.queue.purge()
+            for barred, queue in list(lane.queues.items()):
+                queue.purge()
+                if not len(queue):
+                    del lane.queues[barred]

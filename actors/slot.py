@@ -24,7 +24,7 @@ class BackendSlot:
     Attributes:
         id: tells it from an earlier slot of the same name; `number` is unique in the runtime.
         in_flight: the attempts that were given to it and whose seats are not free again.
-        not_before: nothing may be sent earlier, because the backend or a limit said so.
+        not_before: nothing may be sent earlier, because the backend said so; `quota_until`: because its limits do.
         draining, retired: takes nothing new, for now or for good.
         abandoned: seats that hang and are not counted on.
         drains: who waits for it to be empty; `drain_cancelled` attempts had to be cancelled for that.
@@ -48,6 +48,7 @@ class BackendSlot:
         self.child: Child | None = None
         self.in_flight: dict[Key, AttemptRecord] = {}
         self.not_before = 0.0
+        self.quota_until = 0.0
         self.draining = False
         self.retired = False
         self.abandoned: set[Key] = set()
@@ -69,6 +70,7 @@ class BackendSlot:
             and not self.draining
             and not self.retired
             and now >= self.not_before
+            and now >= self.quota_until
             and len(self.in_flight) < self.config.max_parallel_requests
             and len(self.abandoned) < self.config.max_parallel_requests
             and not self.breaker.is_open(now)
@@ -79,14 +81,17 @@ class BackendSlot:
         """Which incarnation of its actor is running, or was the last."""
         return 0 if self.child is None else self.child.generation
 
-    def takes(self, generation: int) -> bool:
-        """May an attempt that was meant for that incarnation still be given to it?"""
+    def takes(self, record: AttemptRecord, now: float) -> bool:
+        """May an attempt that was meant for one incarnation, and one stay of its breaker, still be given to it?"""
         child = self.child
         return (
             not self.draining
+            and not self.retired
+            and now >= self.not_before
+            and record.epoch == self.breaker.epoch
             and child is not None
             and child.state is ChildState.RUNNING
-            and child.generation == generation
+            and child.generation == record.generation
         )
 
     def tell(self, message: Execute) -> None:
@@ -102,7 +107,7 @@ class BackendSlot:
 
     def next_chance(self, now: float) -> float | None:
         """When it may be eligible again by the passing of time alone; None: not by that, or it is now."""
-        times = [self.not_before, self.breaker.open_until or 0.0]
+        times = [self.not_before, self.quota_until, self.breaker.open_until or 0.0]
         later = max(times)
         return later if later > now and not self.draining and not self.retired else None
 

@@ -32,7 +32,6 @@ from showcaller.actors.messages import (
 )
 from showcaller.actors.outbox import DELAY
 from showcaller.actors.roster import Roster
-from showcaller.actors.slot import BackendSlot
 from showcaller.actors.traffic import Traffic
 from showcaller.actors.tree_actor import TreeActor
 
@@ -55,7 +54,7 @@ class Supervisor(TreeActor):
         self._fleet = fleet
         self._me = me
         self._wake: Timer | None = None
-        self._sweeping = False
+        self._sweep: Timer | None = None
         self._flushing = False
         self._stopping = False
 
@@ -69,6 +68,9 @@ class Supervisor(TreeActor):
         """After every change: let go what can, and see to the timers."""
         if self._stopping:
             return
+        for slot in self._roster.slots.values():
+            if slot.drains and self._fleet.settle_drain(slot):
+                self._traffic.changed()
         delay = self._traffic.pump()
         if delay is not None:
             self._wake_in(delay)
@@ -78,9 +80,8 @@ class Supervisor(TreeActor):
         elif len(outbox) and not self._flushing:
             self._flushing = True
             self._clock.call_later(DELAY, self._me, Flush())
-        if not self._sweeping and not self._traffic.is_idle:
-            self._sweeping = True
-            self._clock.call_later(SWEEP_SECONDS, self._me, Sweep())
+        if self._sweep is None and not self._traffic.is_idle:
+            self._sweep = self._clock.call_later(SWEEP_SECONDS, self._me, Sweep())
 
     def _wake_in(self, delay: float) -> None:
         at = self._clock.now() + delay
@@ -109,9 +110,7 @@ class Supervisor(TreeActor):
 
     def on_attempt_finished(self, message: AttemptFinished) -> None:
         """An attempt has ended and its seat is free."""
-        slot = self._traffic.finished(message)
-        if slot is not None:
-            self._settle_drain(slot)
+        self._traffic.finished(message)
         self._go_on()
 
     def on_retry_due(self, message: RetryDue) -> None:
@@ -142,6 +141,8 @@ class Supervisor(TreeActor):
             for record in list(slot.in_flight.values()):
                 if record.generation == down.generation:
                     self._traffic.orphaned(slot, record, in_hand=record is in_hand)
+            if slot.out_of_service:
+                self._traffic.changed()
         self._go_on()
 
     def on_restart_due(self, due: RestartDue) -> None:
@@ -159,15 +160,14 @@ class Supervisor(TreeActor):
     def on_add_backend(self, message: AddBackend) -> None:
         """A slot joins."""
         if self._fleet.add(message):
-            self._traffic.requeue_all()
+            self._traffic.changed()
             self._go_on()
 
     def on_drain_backend(self, message: DrainBackend) -> None:
         """A slot shall get nothing new."""
         slot = self._fleet.drain(message, self._clock.now())
         if slot is not None:
-            self._traffic.requeue_all()
-            self._settle_drain(slot)
+            self._traffic.changed()
             self._go_on()
 
     def on_drain_due(self, message: DrainDue) -> None:
@@ -177,18 +177,15 @@ class Supervisor(TreeActor):
             for record in list(slot.in_flight.values()):
                 slot.drain_cancelled += 1
                 self._traffic.given_up(slot, record, BackendDrainedError.of(slot.name))
-            self._settle_drain(slot)
             self._go_on()
-
-    def _settle_drain(self, slot: BackendSlot) -> None:
-        if self._fleet.settle_drain(slot):
-            self._traffic.requeue_all()
 
     # --- timers ---
 
     def on_wake(self, _message: Wake) -> None:
         """A backend may be eligible again."""
-        self._wake = None
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
         self._go_on()
 
     def on_flush(self, _message: Flush) -> None:
@@ -198,7 +195,10 @@ class Supervisor(TreeActor):
 
     def on_sweep(self, _message: Sweep) -> None:
         """Give up the attempts whose seats hang."""
-        self._sweeping = False
+        if self._sweep is not None:
+            # It may be another, when this one was set by the incarnation before.
+            self._sweep.cancel()
+            self._sweep = None
         for slot, record in self._traffic.sweep(self._clock.now(), GRACE):
             error = BackendTimeoutError(
                 f"{slot.name}: attempt {record.number} did not come back {GRACE:g} s after its deadline; "

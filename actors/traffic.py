@@ -14,6 +14,8 @@ from showcaller.actors.account import observation_of, settlement_of
 from showcaller.actors.errors import (
     BackendCrashedError,
     BackendRetiredError,
+    BackendTimeoutError,
+    BudgetExceededError,
     RateLimitError,
     ShowcallerError,
 )
@@ -72,6 +74,7 @@ class Traffic:
         self._table = RoutingTable(roster, system.rng)
         self._closed_until = 0.0
         self._closed_by: str | None = None
+        self._changed = False
 
     def take_over(self) -> None:
         """Rebuild from the roster: what is in flight is waited for, the rest begun anew in its old order."""
@@ -97,23 +100,32 @@ class Traffic:
         """Let a flight wait for a backend, or fail it when waiting is in vain."""
         if flight.done or flight.queued:
             return
+        vain = self._in_vain(flight)
+        if vain is None:
+            self._table.enqueue(flight)
+        elif not flight.live:
+            flight.fail(vain)
+
+    def _in_vain(self, flight: Flight) -> ShowcallerError | None:
         slots = self._table.slots_of(flight)
         if all(slot.out_of_service for slot in slots):
-            flight.fail(nothing_in_service(flight, slots))
-            return
+            return final_error(flight) if flight.barred else nothing_in_service(flight, slots)
         now = self._clock.now()
         earliest = self._table.earliest(flight, now)
         limit = self._closed_by if earliest < self._closed_until else None
         earliest = max(earliest, self._closed_until)
         if earliest > now and earliest >= flight.deadline:
-            flight.fail(too_late(flight, earliest - now, limit))
-            return
-        self._table.enqueue(flight)
+            return too_late(flight, earliest - now, limit)
+        return None
 
     def requeue_all(self) -> None:
         """The backends have changed: let every waiting flight find its lane again."""
         for flight in self._table.reroute():
             self.queue(flight)
+
+    def changed(self) -> None:
+        """A backend went out of service, perhaps: who waits for it in vain is told so."""
+        self._changed = True
 
     def resort(self) -> None:
         """Priorities have changed."""
@@ -121,6 +133,9 @@ class Traffic:
 
     def pump(self) -> float | None:
         """Let every flight go that can; seconds until time alone may free another, or None."""
+        if self._changed:
+            self._changed = False
+            self.requeue_all()
         now = self._clock.now()
         while now >= self._closed_until and (departure := self._table.next_departure(now)):
             self._reserve(*departure, now)
@@ -151,9 +166,12 @@ class Traffic:
         if slot is None:
             self._roster.outbox.settle(Settlement(key=record.key, backend=record.slot, tokens=None))
             return
+        if record.dispatched:
+            # Granted twice, because the one who granted it or dispatched it has died in between.
+            return
         flight, now = record.flight, self._clock.now()
         deadline = min(flight.deadline, now + slot.config.timeout.total)
-        if not slot.takes(record.generation) or not flight.dispatched(record, deadline):
+        if not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.taken_back(slot, record)
             return
         attempt = Attempt(
@@ -176,11 +194,24 @@ class Traffic:
         slot = self._holder(record)
         if slot is None:
             return
-        until = self._clock.now() + message.retry_after
-        if message.scope == slot.name:
-            slot.not_before = max(slot.not_before, until)
-        elif until > self._closed_until:
-            self._closed_until, self._closed_by = until, message.limit
+        flight, until = record.flight, self._clock.now() + message.retry_after
+        if message.scope != slot.name:
+            if until > self._closed_until:
+                self._closed_until, self._closed_by = until, message.limit
+                self._changed = True
+        elif until < flight.deadline:
+            slot.quota_until = max(slot.quota_until, until)
+        else:
+            # It alone cannot wait so long; what is there may do for a smaller one.
+            self._bar(flight, slot)
+            flight.errors.append(
+                BudgetExceededError(
+                    f"{slot.name}: its limit {message.limit} has no room for request {flight.id} for "
+                    f"{message.retry_after:.0f} s more; raise the limit or the timeout",
+                    backend=slot.name,
+                    retry_after=message.retry_after,
+                )
+            )
         self.taken_back(slot, record)
 
     def taken_back(self, slot: BackendSlot, record: AttemptRecord) -> None:
@@ -197,36 +228,56 @@ class Traffic:
 
     # --- arrival ---
 
-    def finished(self, message: AttemptFinished) -> BackendSlot | None:
-        """An attempt has ended and its seat is free; the slot that held it, if one did."""
+    def finished(self, message: AttemptFinished) -> None:
+        """An attempt has ended and its seat is free."""
         record, error = message.record, message.error
         slot = self._holder(record)
         if slot is None:
             gone = self._roster.slots.get(record.slot)
             if gone is not None:
                 gone.abandoned.discard(record.key)
-            return None
+            return
         flight = record.flight
         committed = record.state is AttemptState.COMMITTED
         flight.ended(record)
         self._release(slot, record)
-        self._judge(slot, record, error, begun=message.begun)
-        self._roster.outbox.settle(settlement_of(message, slot.name))
+        self._judge(slot, record, error, begun=message.begun, ended=message.ended)
+        settlement = settlement_of(message, slot.name)
+        self._roster.outbox.settle(settlement)
+        self._reopen(slot, settlement, record)
         if message.begun:
             self._roster.outbox.observe(observation_of(message, slot.name, self._clock.wall()))
         if error is not None:
             self._after_failure(flight, slot, error, committed=committed)
-        return slot
+
+    def _reopen(self, slot: BackendSlot, settlement: Settlement, record: AttemptRecord) -> None:
+        """Who was refused may ask again when something was given back; the settlement goes first."""
+        now = self._clock.now()
+        if settlement.tokens is not None and settlement.tokens >= record.tokens:
+            return
+        if slot.quota_until > now:
+            slot.quota_until = 0.0
+            self._roster.outbox.flush()
+        if settlement.tokens is None and self._closed_until > now:
+            self._closed_until = 0.0
+            self._roster.outbox.flush()
 
     def _judge(
-        self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError | None, *, begun: bool
+        self,
+        slot: BackendSlot,
+        record: AttemptRecord,
+        error: ShowcallerError | None,
+        *,
+        begun: bool,
+        ended: float,
     ) -> None:
         """What the end of an attempt says about its backend."""
         now = self._clock.now()
+        impatient = isinstance(error, BackendTimeoutError) and ended >= record.flight.deadline
         if error is not None:
             ATTEMPT_FAILED.say(record.flight.id, record.number, slot.name, error.message)
         if isinstance(error, BackendRetiredError):
-            slot.retired = True
+            slot.retired = self._changed = True
             BACKEND_RETIRED.say(slot.name, error.message)
         if isinstance(error, RateLimitError) and error.retry_after is not None:
             slot.not_before = max(slot.not_before, now + error.retry_after)
@@ -235,7 +286,7 @@ class Traffic:
             slot.breaker.record_success(record.epoch)
             if slot.breaker.epoch != epoch:
                 BREAKER_CLOSED.say(slot.name)
-        elif error is not None and error.blames_backend:
+        elif error is not None and error.blames_backend and not impatient:
             slot.breaker.record_failure(record.epoch, now)
             if slot.breaker.epoch != epoch:
                 BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
@@ -249,20 +300,35 @@ class Traffic:
             return
         flight.errors.append(error)
         flight.tries[slot.name] += 1
+        here = error.retry_here and flight.tries[slot.name] <= slot.config.max_retries
+        if not here:
+            self._bar(flight, slot)
         if committed:
             flight.fail(interrupted(flight, error))
             return
         if flight.live or flight.queued:
             return
-        others = self._table.slots_of(flight)
+        now = self._clock.now()
+        if now >= flight.deadline:
+            # The edge says so, to everyone who waits.
+            return
+        here = here and not slot.out_of_service
+        others = [
+            other
+            for other in self._table.slots_of(flight)
+            if not other.out_of_service and not flight.tries[other.name]
+        ]
+        if here and error.retry_after is None:
+            # Rather a pause and then whoever is free, than at once the same again.
+            others = [other for other in others if other.is_eligible(now)]
         decision = decide(
             self._retries,
             error,
-            failures=len(flight.errors),
+            failures=flight.tries.total(),
             idempotent=self._is_idempotent(flight, slot),
-            here=not slot.out_of_service and flight.tries[slot.name] <= slot.config.max_retries,
-            others=any(not other.out_of_service and not flight.tries[other.name] for other in others),
-            remaining=flight.deadline - self._clock.now(),
+            here=here,
+            others=bool(others),
+            remaining=flight.deadline - now,
             rng=self._rng,
         )
         if not isinstance(decision, Retry):
@@ -319,7 +385,7 @@ class Traffic:
         overdue = []
         for slot in self._roster.slots.values():
             for record in list(slot.in_flight.values()):
-                if record.state is AttemptState.RESERVING:
+                if not record.dispatched:
                     if now > record.deadline:
                         self.taken_back(slot, record)
                 elif now > record.deadline + grace:
@@ -336,6 +402,12 @@ class Traffic:
     def _holder(self, record: AttemptRecord) -> BackendSlot | None:
         slot = self._roster.slots.get(record.slot)
         return slot if slot is not None and slot.in_flight.get(record.key) is record else None
+
+    def _bar(self, flight: Flight, slot: BackendSlot) -> None:
+        flight.barred |= {slot.name}
+        if flight.queued:
+            # It waits in the wrong place now.
+            self._changed = True
 
     def _release(self, slot: BackendSlot, record: AttemptRecord) -> None:
         del slot.in_flight[record.key]

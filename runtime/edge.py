@@ -177,7 +177,7 @@ class Edge:
         if not wanted:
             return None
         tenant = "" if request.context is None else request.context.tenant or ""
-        digest = hashlib.sha256(f"{tenant}\0{lane}\0{stream}\0".encode())
+        digest = hashlib.sha256(f"{tenant}\0{lane}\0{stream}\0{request.idempotent}\0".encode())
         digest.update(request.payload)
         return digest.digest()
 

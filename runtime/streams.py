@@ -110,6 +110,9 @@ class AsyncChatStream:
             reader = self._ticket.reader
             assert reader is not None
             reader.waker = wake
+            if reader is not self._ticket.reader:
+                # It was moved to another stream before it had said how to wake it.
+                continue
             if reader.ready and reader is self._ticket.reader:
                 reader.waker = None
                 return

@@ -57,6 +57,10 @@ class RequestQueue(Generic[Item]):
             heapq.heappop(self._heap)
         return item
 
+    def take(self) -> Item:
+        """Take out what `peek` has just returned, even if it has got its outcome since, on another thread."""
+        return heapq.heappop(self._heap)[2]
+
     def purge(self) -> None:
         """Let go of those that are done, and put the others where their priority belongs now."""
         items = [item for _, _, item in self._heap if not item.done]

@@ -387,7 +387,7 @@ def test_a_stream_whose_beginning_is_gone_takes_nobody_in():
 
 
 def test_an_answer_ends_the_stream_and_a_failure_ends_it_with_its_error():
-    """After all chunks, and before the outcome is delivered."""
+    """After all chunks."""
     for step, end in (("answer", None), ("fail", ServerError)):
         client = Client("1")
         flight = flight_of(client, stream=True)
@@ -400,6 +400,20 @@ def test_an_answer_ends_the_stream_and_a_failure_ends_it_with_its_error():
         else:
             with pytest.raises(end):
                 client.ticket.take_chunk(0.0)
+
+
+@pytest.mark.parametrize("step", ["answer", "fail"])
+def test_the_outcome_is_there_before_the_stream_ends(step):
+    """Who has read to the end leaves, which cancels: that must come too late."""
+    client, cancelled = Client("1"), []
+    flight = flight_of(client, stream=True)
+
+    def leave():
+        cancelled.append(client.ticket.complete(Answered("1", respond(client.ticket, Source.CACHE))))
+
+    client.ticket.reader.waker = leave
+    assert act(flight, begin(flight, "dispatched", "claim", "commit"), step)
+    assert cancelled == [False]
 
 
 def test_who_goes_hears_why_when_it_reads_on():

@@ -282,7 +282,8 @@ def test_a_transport_that_raises_has_failed(error, sent, caplog):
     assert type(error).__name__ in finished.error.message
     assert "secret" not in finished.error.message
     assert finished.error.maybe_executed is sent
-    assert [record.exc_info[1] for record in caplog.records] == [error]
+    assert len(caplog.records) == 1
+    assert type(error).__name__ in caplog.text
 
 
 def test_a_transport_that_raises_one_of_our_errors_has_failed_of_it():
@@ -329,7 +330,7 @@ def test_a_transport_that_cannot_be_closed_changes_no_outcome(end, caplog):
         assert finished.error is end.error
     else:
         assert isinstance(finished.error, BackendCrashedError)
-    assert any(isinstance(record.exc_info[1], OSError) for record in caplog.records)
+    assert "OSError: close" in caplog.text
 
 
 def test_a_log_handler_that_raises_hides_no_outcome():

@@ -379,7 +379,8 @@ def test_a_callback_that_raises_is_logged(pending_request, caplog):
         pending_request.answer()
         pending_request.pending._callback_threads.close()
         assert pending_request.pending._callback_threads.join(BOUND) == 0
-    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "ZeroDivisionError" in caplog.text
     call_back(pending_request.pending._callback_threads, lambda _: ran.set(), None)
     assert ran.is_set()
 
@@ -396,7 +397,7 @@ def test_a_callback_without_a_thread_runs_all_the_same(monkeypatch, caplog):
     one.pending.add_done_callback(lambda _: 1 / 0)
     assert one.answer()
     assert ran == [one.pending]
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_our_own_short_functions_run_where_it_is_completed(pending_request):

@@ -16,7 +16,7 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.models import Answered, Errored, RequestContext
-from showcaller.actors.transport import Attempt, Chunk, Failed, Sent, TransportEvent
+from showcaller.actors.transport import Attempt, Chunk, Failed, TransportEvent
 from tests.runtime.live import PATIENCE, Gate, Peer, answer, our_threads, ready, running
 
 
@@ -77,15 +77,18 @@ def test_cancelling_the_task_cancels_upstream() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.02):
-                    await runtime.ask_async("q")
+                await asyncio.wait_for(runtime.ask_async("q"), 0.02)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(runtime.submit("q"), 0.02)
-            with pytest.raises(ExceptionGroup):
+
+            async def fail_together() -> None:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(runtime.ask_async("q"))
                     await reached(peer.arrived)
                     raise ConfigurationError("out")
+
+            with pytest.raises(ExceptionGroup):
+                await fail_together()
 
         asyncio.run(main())
         assert gate.cancelled.wait(PATIENCE)
@@ -153,9 +156,9 @@ def test_a_broken_stream_raises_with_what_came() -> None:
 
         async def main() -> None:
             async with asyncio.timeout(PATIENCE), runtime.stream_async("q") as stream:
+                assert (await anext(aiter(stream))).text == "he"
                 with pytest.raises(StreamInterruptedError) as caught:
-                    async for chunk in stream:
-                        assert chunk.text == "he"
+                    await anext(aiter(stream))
                 assert caught.value.partial == "he"
 
         asyncio.run(main())

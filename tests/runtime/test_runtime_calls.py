@@ -238,7 +238,7 @@ def test_no_call_waits_on_a_thread_that_steps_actors() -> None:
             for call in calls:
                 try:
                     call()
-                except BaseException as error:
+                except BlockingCallError as error:
                     raised.append(type(error))
             done.set()
 

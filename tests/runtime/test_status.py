@@ -79,7 +79,7 @@ def test_status_and_deadlines_are_kept_while_the_core_is_stuck() -> None:
         on_core(runtime, block)
         try:
             assert inside.wait(PATIENCE)
-            with pytest.raises(DeadlineExceededError, match="queued|not answered"):
+            with pytest.raises(DeadlineExceededError, match=r"queued|not answered"):
                 runtime.ask("q", timeout=0.05)
             # The watchdog looks once a second; each deadline here is one tick of the same clock.
             for _ in range(60):

@@ -120,7 +120,7 @@ def test_a_supervisor_stopped_from_outside_is_started_again() -> None:
 
 
 def test_between_two_incarnations_a_submit_waits_and_the_rest_hears_of_it_as_from_pykka() -> None:
-    """tell raises, ask replies with the error, stop says False."""
+    """A tell raises, an ask replies with the error, a stop says False."""
     with running({"a": Peer(ready)}) as runtime:
         runtime.ask("q", timeout=PATIENCE)
         runtime.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,16 +16,15 @@ from showcaller.actors.errors import (
     DeadlineExceededError,
     RateLimitError,
     ServerError,
-    ShowcallerError,
 )
-from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import DrainBackend
+from showcaller.actors.models import Usage
 from showcaller.actors.routing import RoutingTable
-from showcaller.actors.settings import QuotaConfig, RouteConfig, RuntimeSettings
-from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.transport import Attempt, Chunk, Failed, Pause, Sent
-from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, stage
+from showcaller.actors.settings import QuotaConfig
+from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent
+from showcaller.runtime.streams import AsyncChatStream
+from tests.tree.stage import HANG, OK, Script, Stage, answer, stage
 
 
 def drain(s: Stage, name: str, seconds: float, *, remove: bool = False) -> ReplyFuture:
@@ -43,7 +43,9 @@ def failed(error: type[BackendError], name: str, **fields: Any) -> list[Any]:
 # --- stale messages ---
 
 
-@pytest.mark.parametrize(("victim", "handler"), [("quota_manager", "on_reserve"), ("supervisor", "on_granted")])
+@pytest.mark.parametrize(
+    ("victim", "handler"), [("quota_manager", "on_reserve"), ("supervisor", "on_granted")]
+)
 def test_a_grant_that_comes_twice_does_not_repeat_the_request(victim: str, handler: str) -> None:
     """The message in hand at a death is handled again, when its attempt is being carried out already."""
     script = Script([Sent(), 2.0, answer("once")])
@@ -60,7 +62,9 @@ def test_a_grant_that_comes_twice_does_not_repeat_the_request(victim: str, handl
 
 def test_a_grant_that_comes_twice_does_not_begin_a_stream_anew() -> None:
     """A stream whose first chunk was read goes on from where it is."""
-    script = Script([Sent(), Chunk("he"), 2.0, Chunk("y"), answer("hey")], [Sent(), 3.0, Chunk("other"), answer()])
+    script = Script(
+        [Sent(), Chunk("he"), 2.0, Chunk("y"), answer("hey")], [Sent(), 3.0, Chunk("other"), answer()]
+    )
     s = stage({"a": script})
     s.sabotage("quota_manager", "on_reserve", after=True)
     pending = s.submit(stream=True)
@@ -137,6 +141,36 @@ def test_a_request_that_ends_just_as_it_leaves_the_queue_takes_no_other_with_it(
     assert third.done()
     assert third.result(0).content == "hi"
     s.at_rest()
+
+
+def test_an_asyncio_reader_is_woken_although_its_request_joined_another_just_then() -> None:
+    """The follower is moved to the leader's stream while it says how it wants to be woken."""
+    s = stage({"a": Script([Sent(), Chunk("he"), 5.0, answer("he")])})
+    s.submit("same", temperature=0, stream=True)
+    s.settle()
+    pending = s.submit("same", temperature=0, stream=True)
+    ticket = pending.ticket  # type: ignore[attr-defined]
+
+    class Moving:
+        """The ticket, whose flight is taken in by another as soon as its reader was looked up."""
+
+        take_chunk = ticket.take_chunk
+        looked_up = False
+
+        @property
+        def reader(self) -> Any:
+            reader = ticket.reader
+            if not self.looked_up:
+                self.looked_up = True
+                s.settle()
+                assert ticket.reader is not reader
+            return reader
+
+    async def first_chunk() -> Any:
+        stream = AsyncChatStream(Moving(), pending)  # type: ignore[arg-type]
+        return await asyncio.wait_for(anext(stream), 2.0)
+
+    assert asyncio.run(first_chunk()).text == "he"
 
 
 # --- an attempt that may still answer ---
@@ -249,6 +283,21 @@ def test_no_number_of_tokens_ends_the_runtime() -> None:
     assert s.tree.children["quota_manager"].restarts == 0
 
 
+def test_no_number_of_tokens_that_a_backend_counts_ends_the_runtime() -> None:
+    """What it says it used is not ours to believe, and no reason to die."""
+    absurd = Done(
+        message={"role": "assistant", "content": "hi"},
+        finish_reason="stop",
+        usage=Usage(input_tokens=10**400, output_tokens=2),
+        model="m",
+    )
+    s = stage({"a": Script([Sent(), absurd])}, rate_limit_tpm=60_000)
+    assert s.submit() is not None
+    s.advance(5)
+    assert s.tree.children["quota_manager"].restarts == 0
+    assert s.tree.quotas.outstanding == 0
+
+
 def test_a_request_that_is_too_large_for_now_fails_alone() -> None:
     """The tokens that it could not have are still there for smaller ones."""
     s = stage({"a": Script(OK)}, rate_limit_tpm=60_000)
@@ -308,20 +357,24 @@ def test_callers_without_patience_do_not_open_the_breaker() -> None:
 
 
 def test_what_was_cancelled_before_it_was_granted_is_not_taken_for_a_hanging_seat() -> None:
-    """The quota manager was away for long; no backend was at fault, and nothing was spent."""
+    """Its reservation was lost with the quota manager; no backend was at fault, and nothing was spent."""
     s = stage({"a": Script(OK)}, route={"allowed_fails": 1}, quota=QuotaConfig(requests_per_day=10))
-    s.crash("quota_manager")
+    child = s.tree.children["quota_manager"]
+    s.sabotage("quota_manager", "on_reserve", after=False)
     pending = s.submit()
+    while child.generation < 2:
+        if not s.dispatcher.step():
+            s.clock.time = s.clock.timers.next_at() or s.clock.time
+            timer = s.clock.timers.pop_due(s.clock.time)
+            assert timer is not None
+            timer.fire()
+    assert s.sabotage("quota_manager", "on_reserve", after=False) == []
     s.settle()
     pending.cancel()
-    for _ in range(4):
-        s.advance(0.01)
-        s.crash("quota_manager")
-        s.advance(2.0)
-    s.tree.address("quota_manager")._ref = None
-    record = next(iter(s.tree.roster.slots["a"].in_flight.values()), None)
     s.advance(20)
-    assert s.tree.roster.slots["a"].breaker.open_until is None, record
+    slot = s.tree.roster.slots["a"]
+    assert slot.breaker.open_until is None
+    s.at_rest()
 
 
 def test_a_request_that_may_not_be_repeated_shares_no_call_that_may() -> None:
@@ -347,6 +400,8 @@ def test_crashes_of_the_supervisor_leave_no_timers_behind() -> None:
         s.crash("supervisor")
         s.advance(5)
     sweeps = [
-        entry[2].message for entry in s.clock.timers._heap if type(entry[2].message).__name__ in ("Sweep", "Wake")
+        entry[2].message
+        for entry in s.clock.timers._heap
+        if type(entry[2].message).__name__ in ("Sweep", "Wake")
     ]
     assert len(sweeps) == 1

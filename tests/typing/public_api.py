@@ -6,10 +6,9 @@ import asyncio
 import concurrent.futures
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pykka
-from typing_extensions import assert_type
 
 import showcaller
 from showcaller import (
