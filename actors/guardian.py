@@ -15,7 +15,8 @@ from showcaller.actors.kernel.child import Child, ChildState, RestartDue
 from showcaller.actors.kernel.message import Down, Recipient
 from showcaller.actors.kernel.restart import GiveUp
 from showcaller.actors.log import ACTOR_FAILED, ACTOR_RESTARTED
-from showcaller.actors.messages import Escalated, Provoke, WindDown
+from showcaller.actors.messages import Coalesce, Escalated, Provoke, Route, WindDown
+from showcaller.actors.reasons import poisoned
 from showcaller.actors.tree_actor import TreeActor
 
 
@@ -66,9 +67,13 @@ class Guardian(TreeActor):
         """What the next incarnation gets: everything that was queued, and what it died of once, not twice."""
         in_hand, before = down.in_hand, self._last_in_hand.get(down.slot)
         self._last_in_hand[down.slot] = in_hand
-        if in_hand is None or in_hand is before or isinstance(in_hand, Provoke):
+        if in_hand is None or isinstance(in_hand, Provoke):
             return list(down.salvaged)
-        return [in_hand, *down.salvaged]
+        if in_hand is not before:
+            return [in_hand, *down.salvaged]
+        if isinstance(in_hand, Coalesce | Route):
+            in_hand.flight.fail(poisoned(in_hand.flight, down.slot))
+        return list(down.salvaged)
 
     def on_restart_due(self, due: RestartDue) -> None:
         """The backoff of a child has passed."""

@@ -86,10 +86,10 @@ class Granted(Message):
 
 @frozen(eq=False)
 class Refused(Message):
-    """To the supervisor: it may not, and nothing of that scope may for `retry_after` seconds."""
+    """To the supervisor: it may not, and nothing of that backend (None: of any) may for `retry_after` seconds."""
 
     attempt: AttemptRecord
-    scope: str
+    backend: str | None
     limit: str
     retry_after: float
 

@@ -11,7 +11,7 @@ from showcaller.actors.messages import Granted, Refused, Reserve, Settle
 from showcaller.actors.policies.quota_ledger import QuotaLedger, QuotaLimits, Refusal
 from showcaller.actors.tree_actor import TreeActor
 
-WHOLE_RUNTIME = "runtime"
+WHOLE_RUNTIME = "all backends"
 """The scope of limits that hold for all backends together."""
 
 
@@ -24,12 +24,16 @@ class QuotaBook:
         self._backends: dict[str, QuotaLedger] = {}
 
     def open(self, backend: str, limits: QuotaLimits) -> None:
-        """Keep a ledger for a backend."""
+        """Keep a ledger for a backend; one that comes back under the same limits has spent what it has spent."""
         with self._lock:
-            self._backends[backend] = QuotaLedger(limits)
+            known = self._backends.get(backend)
+            if known is None or known.limits != limits:
+                self._backends[backend] = QuotaLedger(limits)
 
-    def reserve(self, key: object, backend: str, tokens: int, now: float) -> tuple[str, Refusal] | None:
-        """Reserve in both scopes or in none; the scope that refuses and its refusal, or None."""
+    def reserve(
+        self, key: object, backend: str, tokens: int, now: float
+    ) -> tuple[str | None, Refusal] | None:
+        """Reserve in both scopes or in none; the backend that refuses, or None for all, and the refusal."""
         with self._lock:
             ledger = self._backends.get(backend)
             refusal = None if ledger is None else ledger.reserve(key, tokens, now)
@@ -40,7 +44,7 @@ class QuotaBook:
                 return None
             if ledger is not None:
                 ledger.refund(key, now)
-            return WHOLE_RUNTIME, refusal
+            return None, refusal
 
     def settle(self, key: object, backend: str, tokens: int | None, now: float) -> None:
         """A reservation has ended: `tokens` were spent, or nothing was and everything is given back."""
@@ -54,7 +58,7 @@ class QuotaBook:
                     ledger.settle(key, tokens, now)
 
     def remaining(self, now: float) -> Mapping[str, Mapping[str, int]]:
-        """What is left under each limit, by scope: "runtime", or a backend's name."""
+        """What is left under each limit, by scope: "all backends", or a backend's name."""
         with self._lock:
             scopes = {WHOLE_RUNTIME: self._whole, **self._backends}
             left = {scope: ledger.remaining(now) for scope, ledger in scopes.items()}
@@ -83,9 +87,9 @@ class QuotaManager(TreeActor):
         if refused is None:
             self._supervisor.tell(Granted(attempt))
         else:
-            scope, refusal = refused
+            backend, refusal = refused
             self._supervisor.tell(
-                Refused(attempt, scope, refusal.limit, max(0.001, refusal.not_before - now))
+                Refused(attempt, backend, refusal.limit, max(0.001, refusal.not_before - now))
             )
 
     def on_settle(self, message: Settle) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from showcaller.actors.errors import (
     AllBackendsFailedError,
+    BackendCrashedError,
     BudgetExceededError,
     ShowcallerError,
     StreamInterruptedError,
@@ -63,4 +64,11 @@ def too_late(flight: Flight, wait: float, limit: str | None) -> ShowcallerError:
         + "".join(f"; {error.message}" for error in flight.errors[-1:]),
         attempts=flight.errors,
         retry_after=wait,
+    )
+
+
+def poisoned(flight: Flight, actor: str) -> BackendCrashedError:
+    """An actor has died twice of the message that brought the flight."""
+    return BackendCrashedError(
+        f"request {flight.id} was given up: the {actor} died of it twice; this is a bug, and the log has the place"
     )

@@ -122,4 +122,6 @@ class BackendSlot:
             return "failed: its actor crashed too often"
         if self.draining:
             return "draining"
+        if len(self.abandoned) >= self.config.max_parallel_requests:
+            return "all its seats hang"
         return None

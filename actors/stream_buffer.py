@@ -130,7 +130,9 @@ class StreamBuffer:
     def ready(self, reader: StreamReader) -> bool:
         """Would `take` return or raise at once?"""
         with self._changed:
-            return self._finished or reader.cut is not None or reader.position - self._base < len(self._chunks)
+            return (
+                self._finished or reader.cut is not None or reader.position - self._base < len(self._chunks)
+            )
 
     def leave(self, reader: StreamReader, error: ShowcallerError) -> None:
         """The reader reads no more: whoever waits for its next chunk gets `error`."""

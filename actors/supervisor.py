@@ -1,11 +1,13 @@
 """The supervisor: routes each flight, and decides the life of the backends' actors.
 
-A thin actor over Traffic and Fleet. What must not be forgotten lives in the roster and in the flights, from
-which its next incarnation is rebuilt.
+A thin actor over Departures, Arrivals and Fleet. What must not be forgotten lives in the roster and in the
+flights, from which its next incarnation is rebuilt.
 """
 
 from __future__ import annotations
 
+from showcaller.actors.arrivals import Arrivals
+from showcaller.actors.departures import Departures
 from showcaller.actors.errors import BackendDrainedError, BackendTimeoutError
 from showcaller.actors.fleet import Fleet
 from showcaller.actors.kernel.child import RestartDue
@@ -32,7 +34,6 @@ from showcaller.actors.messages import (
 )
 from showcaller.actors.outbox import DELAY
 from showcaller.actors.roster import Roster
-from showcaller.actors.traffic import Traffic
 from showcaller.actors.tree_actor import TreeActor
 
 SWEEP_SECONDS = 1.0
@@ -45,12 +46,19 @@ class Supervisor(TreeActor):
     """One incarnation of the supervisor; `me` is the address of its slot."""
 
     def __init__(
-        self, system: ActorSystem, roster: Roster, traffic: Traffic, fleet: Fleet, me: Recipient
+        self,
+        system: ActorSystem,
+        roster: Roster,
+        departures: Departures,
+        arrivals: Arrivals,
+        fleet: Fleet,
+        me: Recipient,
     ) -> None:
         super().__init__()
         self._clock = system.clock
         self._roster = roster
-        self._traffic = traffic
+        self._departures = departures
+        self._arrivals = arrivals
         self._fleet = fleet
         self._me = me
         self._wake: Timer | None = None
@@ -61,7 +69,7 @@ class Supervisor(TreeActor):
     def on_start(self) -> None:
         """Take over what the roster holds."""
         self._fleet.take_over()
-        self._traffic.take_over()
+        self._departures.take_over()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -70,8 +78,8 @@ class Supervisor(TreeActor):
             return
         for slot in self._roster.slots.values():
             if slot.drains and self._fleet.settle_drain(slot):
-                self._traffic.changed()
-        delay = self._traffic.pump()
+                self._departures.changed()
+        delay = self._departures.pump()
         if delay is not None:
             self._wake_in(delay)
         outbox = self._roster.outbox
@@ -80,7 +88,7 @@ class Supervisor(TreeActor):
         elif len(outbox) and not self._flushing:
             self._flushing = True
             self._clock.call_later(DELAY, self._me, Flush())
-        if self._sweep is None and not self._traffic.is_idle:
+        if self._sweep is None and not self._departures.is_idle:
             self._sweep = self._clock.call_later(SWEEP_SECONDS, self._me, Sweep())
 
     def _wake_in(self, delay: float) -> None:
@@ -95,28 +103,28 @@ class Supervisor(TreeActor):
 
     def on_route(self, message: Route) -> None:
         """A flight comes in."""
-        self._traffic.admit(message.flight)
+        self._departures.admit(message.flight)
         self._go_on()
 
     def on_granted(self, message: Granted) -> None:
         """A reservation was made."""
-        self._traffic.granted(message.attempt)
+        self._departures.granted(message.attempt)
         self._go_on()
 
     def on_refused(self, message: Refused) -> None:
         """A reservation was refused."""
-        self._traffic.refused(message)
+        self._departures.refused(message)
         self._go_on()
 
     def on_attempt_finished(self, message: AttemptFinished) -> None:
         """An attempt has ended and its seat is free."""
-        self._traffic.finished(message)
+        self._arrivals.finished(message)
         self._go_on()
 
     def on_retry_due(self, message: RetryDue) -> None:
         """The backoff of a flight has passed."""
         if not message.flight.live:
-            self._traffic.queue(message.flight)
+            self._departures.queue(message.flight)
             self._go_on()
 
     def on_withdrawn(self, _message: Withdrawn) -> None:
@@ -125,7 +133,7 @@ class Supervisor(TreeActor):
 
     def on_promoted(self, _message: Promoted) -> None:
         """A waiting flight is more urgent than it was."""
-        self._traffic.resort()
+        self._departures.resort()
         self._go_on()
 
     # --- the backends ---
@@ -140,9 +148,9 @@ class Supervisor(TreeActor):
             in_hand = down.in_hand.record if isinstance(down.in_hand, Execute) else None
             for record in list(slot.in_flight.values()):
                 if record.generation == down.generation:
-                    self._traffic.orphaned(slot, record, in_hand=record is in_hand)
+                    self._arrivals.orphaned(slot, record, in_hand=record is in_hand)
             if slot.out_of_service:
-                self._traffic.changed()
+                self._departures.changed()
         self._go_on()
 
     def on_restart_due(self, due: RestartDue) -> None:
@@ -160,14 +168,14 @@ class Supervisor(TreeActor):
     def on_add_backend(self, message: AddBackend) -> None:
         """A slot joins."""
         if self._fleet.add(message):
-            self._traffic.changed()
+            self._departures.changed()
             self._go_on()
 
     def on_drain_backend(self, message: DrainBackend) -> None:
         """A slot shall get nothing new."""
         slot = self._fleet.drain(message, self._clock.now())
         if slot is not None:
-            self._traffic.changed()
+            self._departures.changed()
             self._go_on()
 
     def on_drain_due(self, message: DrainDue) -> None:
@@ -176,7 +184,7 @@ class Supervisor(TreeActor):
         if slot.drains:
             for record in list(slot.in_flight.values()):
                 slot.drain_cancelled += 1
-                self._traffic.given_up(slot, record, BackendDrainedError.of(slot.name))
+                self._arrivals.given_up(slot, record, BackendDrainedError.of(slot.name))
             self._go_on()
 
     # --- timers ---
@@ -199,14 +207,14 @@ class Supervisor(TreeActor):
             # It may be another, when this one was set by the incarnation before.
             self._sweep.cancel()
             self._sweep = None
-        for slot, record in self._traffic.sweep(self._clock.now(), GRACE):
+        for slot, record in self._departures.sweep(self._clock.now(), GRACE):
             error = BackendTimeoutError(
                 f"{slot.name}: attempt {record.number} did not come back {GRACE:g} s after its deadline; "
                 "its seat is abandoned",
                 backend=slot.name,
                 maybe_executed=True,
             )
-            self._traffic.given_up(slot, record, error)
+            self._arrivals.given_up(slot, record, error)
         self._go_on()
 
     # --- the end ---

@@ -55,16 +55,19 @@ class Backends:
 
         Args:
             config: what it is.
-            transport: carries out its attempts, and is closed with the backend; by default what its type says.
+            transport: carries out its attempts, and is closed with the backend, or when it is refused; by
+                default what its type says.
 
         Raises:
             ConfigurationError: its name is taken, or its transport cannot be made.
             pykka.Timeout: the supervisor did not answer in time; it may add the backend later.
         """
         self._refuse("add")
-        self._refuse_taken(config)
-        made = self._make_transport(config) if transport is None else transport
+        made = transport
         try:
+            self._refuse_taken(config)
+            if made is None:
+                made = self._make_transport(config)
             # One at a time, and the name looked up again: a slot opens its ledger under the name when it is
             # made, which must not be another's.
             with self._adding:
@@ -72,7 +75,8 @@ class Backends:
                 slot = self._tree.make_slot(config, made)
                 self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
         except ShowcallerError:
-            close_all({config.name: made}).join(CLOSING_SECONDS)
+            if made is not None:
+                close_all({config.name: made}).join(CLOSING_SECONDS)
             raise
 
     def drain(self, name: str, timeout: float = 30.0) -> int:

@@ -10,8 +10,10 @@ import pykka
 from attrs import frozen
 
 from showcaller.actors.analytics import Analytics, UsageTable
+from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.deduplicator import Deduplicator
+from showcaller.actors.departures import Departures
 from showcaller.actors.fleet import Fleet
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.guardian import Charge, Guardian
@@ -34,7 +36,6 @@ from showcaller.actors.roster import Roster
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
-from showcaller.actors.traffic import Traffic
 from showcaller.actors.transport import Transport
 
 
@@ -124,14 +125,15 @@ class Tree:
                 intensity=RestartIntensity(),
                 reader_timeout=settings.reader_timeout,
             )
-            traffic = Traffic(
+            departures = Departures(self.system, self.roster, self.address("quota_manager"))
+            arrivals = Arrivals(
                 self.system,
                 self.roster,
+                departures,
                 supervisor=me,
-                quota=self.address("quota_manager"),
                 retries=RetryPolicy(num_retries=settings.num_retries),
             )
-            return self.system, self.roster, traffic, fleet, me
+            return self.system, self.roster, departures, arrivals, fleet, me
 
         return [
             _Plan("recorder", Recorder, lambda: (self.recordings,), pinned),

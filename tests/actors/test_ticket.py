@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 
@@ -73,6 +74,36 @@ def test_of_many_completions_at_once_one_wins():
             assert len(outcomes) == 1
     finally:
         sys.setswitchinterval(before)
+
+
+def test_two_completions_that_find_it_open_do_not_both_win():
+    """The second waits for the first to have looked and written."""
+    both = threading.Barrier(2)
+
+    class Slow(Ticket):
+        """Between its look and its word another completion gets its chance."""
+
+        given = False
+
+        @property
+        def done(self):
+            seen = self.given
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.2)
+            return seen
+
+        @done.setter
+        def done(self, value):
+            self.given = value
+
+    outcomes = []
+    ticket = Slow("1", priority=RequestPriority.NORMAL, created=0.0, deadline=1.0, deliver=outcomes.append)
+    threads = [threading.Thread(target=ticket.complete, args=(errored("one"),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert len(outcomes) == 1
 
 
 def test_a_read_follows_the_ticket_to_its_new_reader():

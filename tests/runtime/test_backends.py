@@ -71,6 +71,7 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(taken: str) -> None
             runtime.backends.add(backend_of(taken, model="other", rate_limit_rpm=3), refused)
         assert runtime.status().quotas["a"]["rpm"] == before == 2
         assert list(runtime.backends) == ["a"]
+    assert refused.closed.is_set()
     assert not refused.attempts
 
 
@@ -93,6 +94,7 @@ def test_one_of_many_that_add_the_same_name_succeeds() -> None:
             adder.join(PATIENCE)
         assert len(refused) == 7
         assert runtime.ask("q", model="b", timeout=PATIENCE).backend == "b"
+        assert all(peer.closed.is_set() for peer in refused)
         assert sum(len(peer.attempts) for peer in peers) == 1
         assert not any(peer.attempts for peer in refused)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from showcaller.actors.enums import BackendState, CircuitState
-from showcaller.actors.errors import DeadlineExceededError
+from showcaller.actors.errors import DeadlineExceededError, RuntimeStoppedError
 from showcaller.actors.messages import Promoted
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.live import PATIENCE, Gate, Peer, backend_of, ready, running
@@ -110,11 +110,22 @@ def test_a_stop_ends_open_requests_even_when_the_core_is_stuck() -> None:
         on_core(runtime, block)
         assert inside.wait(PATIENCE)
         pending = runtime.submit("q", timeout=1000)
+        drains: list[BaseException] = []
+
+        def drain() -> None:
+            with pytest.raises(RuntimeStoppedError) as caught:
+                runtime.backends.drain("a", 1000)
+            drains.append(caught.value)
+
+        draining = threading.Thread(target=drain, daemon=True)
+        draining.start()
         stopping = threading.Thread(target=runtime.stop, args=(0.0,), daemon=True)
         stopping.start()
         stopping.join(PATIENCE)
         assert not stopping.is_alive()
         assert pending.done()
+        draining.join(PATIENCE)
+        assert drains
         core = runtime._shared.thread
         assert core is not None
         assert core.is_alive()

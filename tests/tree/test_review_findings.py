@@ -56,7 +56,7 @@ def test_a_grant_that_comes_twice_does_not_repeat_the_request(victim: str, handl
     assert happened
     assert len(script.attempts) == 1
     assert pending.result(0).content == "once"
-    assert s.tree.quotas.remaining(s.clock.wall())["runtime"]["requests_per_day"] == 99
+    assert s.tree.quotas.remaining(s.clock.wall())["all backends"]["requests_per_day"] == 99
     s.at_rest()
 
 
@@ -323,7 +323,7 @@ def test_what_was_given_back_may_be_spent_at_once() -> None:
     s.settle()
     s.submit("second", timeout=10)
     s.advance(2)
-    assert s.tree.quotas.remaining(s.clock.wall())["runtime"]["requests_per_hour"] == 1
+    assert s.tree.quotas.remaining(s.clock.wall())["all backends"]["requests_per_hour"] == 1
     third = s.submit("third", timeout=30)
     s.advance(2)
     assert third.result(0).content == "hi"

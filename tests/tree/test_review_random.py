@@ -285,8 +285,8 @@ class Run:
         if child.state is not ChildState.RUNNING:
             return
         assert child.address.ref is not None
-        traffic = child.address.ref._actor_weakref()._traffic
-        table = traffic._table
+        departures = child.address.ref._actor_weakref()._departures
+        table = departures._table
         queued = [flight for flight in s.tree.flights.in_order() if flight.queued]
         waiting_to_retry = {
             id(entry[2].message.flight)
@@ -309,7 +309,7 @@ class Run:
         chances = []
         for flight in queued:
             for slot in table.slots_of(flight):
-                assert not slot.is_eligible(now) or now < traffic._closed_until, (
+                assert not slot.is_eligible(now) or now < departures._closed_until, (
                     f"{flight.id} could go to {slot.name}"
                 )
                 at = slot.next_chance(now)
@@ -317,7 +317,7 @@ class Run:
         if chances:
             wakes = [at for at, _, timer in s.clock.timers._heap if type(timer.message).__name__ == "Wake"]
             assert wakes
-            assert min(wakes) <= min(chances) or now < traffic._closed_until
+            assert min(wakes) <= min(chances) or now < departures._closed_until
 
     def check_end(self) -> None:
         """What must hold when all is over."""
@@ -332,7 +332,7 @@ class Run:
                 assert sum(counts) <= 1, pending.request_id
         s.at_rest()
         assert all(reply._done for reply in self.replies)
-        used = QUOTA - s.tree.quotas.remaining(s.clock.wall())["runtime"]["requests_per_day"]
+        used = QUOTA - s.tree.quotas.remaining(s.clock.wall())["all backends"]["requests_per_day"]
         assert used >= self.carried_out.total()
         assert not list(s.tree.flights.in_order())
 

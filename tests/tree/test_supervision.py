@@ -80,7 +80,7 @@ def test_a_crash_in_any_handler_loses_no_request_and_spends_nothing_twice(
     assert [one.result(0).content for one in pendings] == ["hi"] * 4
     s.at_rest()
     attempts = sum(len(script.attempts) for script in s.transports.values())
-    left = s.tree.quotas.remaining(s.clock.wall())["runtime"]["requests_per_day"]
+    left = s.tree.quotas.remaining(s.clock.wall())["all backends"]["requests_per_day"]
     assert 100 - left <= attempts
     assert 100 - left >= 4
     for slot in s.tree.roster.slots.values():
@@ -309,3 +309,36 @@ def test_a_death_that_kills_the_supervisor_twice_is_made_good_by_the_third() -> 
     child = s.tree.roster.slots["a"].child
     assert child is not None
     assert (child.restarts, supervisor.restarts) == (1, 2)
+
+
+@pytest.mark.parametrize(("victim", "handler"), [("deduplicator", "on_coalesce"), ("supervisor", "on_route")])
+def test_a_request_that_kills_an_actor_twice_is_given_up_alone(victim: str, handler: str) -> None:
+    """It does not wait for its deadline, and the others are served."""
+    s = stage({"a": Script(OK)})
+    child = s.tree.children[victim]
+    first = s.sabotage(victim, handler, after=False)
+    poison = s.submit("poison", temperature=0, timeout=100)
+    other = s.submit("other", temperature=0, timeout=100)
+    while child.generation < 2:
+        if not s.dispatcher.step():
+            s.clock.time = s.clock.timers.next_at() or s.clock.time
+            timer = s.clock.timers.pop_due(s.clock.time)
+            assert timer is not None
+            timer.fire()
+    second = s.sabotage(victim, handler, after=False)
+    s.advance(5)
+    assert (first, second) == ([1], [1])
+    error = poison.exception(0)
+    assert isinstance(error, BackendCrashedError)
+    assert victim in str(error)
+    assert other.result(0).content == "hi"
+
+
+def test_a_backend_whose_every_seat_hangs_says_so() -> None:
+    """Nobody waits for it, and the reason is told."""
+    s = stage({"a": Script(HANG)}, max_parallel_requests=1, timeout=2.0)
+    s.submit("first", timeout=3.0)
+    s.advance(10)
+    second = s.submit("second", timeout=60)
+    s.advance(0.1)
+    assert "all its seats hang" in str(second.exception(0))

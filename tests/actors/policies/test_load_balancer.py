@@ -136,6 +136,16 @@ def test_a_backend_that_leaves_and_comes_back_gets_its_share(weights, moves):
     assert all(abs(chosen[name] - 2 * weight) <= 2 for name, weight in share.items())
 
 
+@given(whole_weights, st.integers(1, 200))
+def test_a_backend_that_was_away_for_long_is_not_flooded(weights, turns):
+    """It gets its share from now on, not what it has missed."""
+    lane, total = balancer(WEIGHTED, weights), sum(weights)
+    for _ in range(turns):
+        lane.next(set(lane.backends) - {"a"})
+    chosen = Counter(lane.next() for _ in range(3 * total))
+    assert abs(chosen["a"] - 3 * weights[0]) <= 1
+
+
 def test_a_new_weight_counts_from_the_next_choice_on():
     """The backend keeps its place; only its share changes."""
     lane = balancer(WEIGHTED, [1, 1])

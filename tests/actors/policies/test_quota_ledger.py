@@ -193,6 +193,17 @@ def test_a_long_busy_time_stays_cheap_and_gives_back_nearly_all():
     assert len(ledger._tokens.peaks) < 200
 
 
+def test_many_reservations_at_once_are_remembered_briefly():
+    """What is kept of a bucket's past does not grow with their number."""
+    ledger = QuotaLedger(QuotaLimits(tpm=1000))
+    for number in range(900):
+        assert ledger.reserve(number, 1, 0.0) is None
+    assert len(ledger._tokens.peaks) < 200
+    for number in range(900):
+        ledger.refund(number, 0.0)
+    assert 900 <= ledger.remaining(0.0)["tpm"] <= 1000
+
+
 # --- what a refusal says ---
 
 

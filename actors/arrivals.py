@@ -1,0 +1,204 @@
+"""Arrivals: what the end of an attempt says about its backend, and what follows for its flight.
+
+Half of the supervisor's state; Departures is the other.
+"""
+
+from __future__ import annotations
+
+from showcaller.actors.account import observation_of, settlement_of
+from showcaller.actors.departures import Departures
+from showcaller.actors.errors import (
+    BackendCrashedError,
+    BackendRetiredError,
+    BackendTimeoutError,
+    RateLimitError,
+    ShowcallerError,
+)
+from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.log import (
+    ATTEMPT_FAILED,
+    BACKEND_RETIRED,
+    BREAKER_CLOSED,
+    BREAKER_OPENED,
+    SEAT_ABANDONED,
+)
+from showcaller.actors.messages import AttemptFinished, RetryDue
+from showcaller.actors.policies.retry import Retry, RetryPolicy, decide
+from showcaller.actors.reasons import final_error, interrupted
+from showcaller.actors.roster import Roster
+from showcaller.actors.slot import BackendSlot
+
+MAX_CRASHES = 2
+"""That many deaths of a backend under one request are enough: the request may be the cause."""
+
+
+class Arrivals:
+    """See the module's text.
+
+    Args:
+        system: clock and randomness.
+        roster: slots and outbox.
+        departures: where a flight goes that is to be tried again.
+        supervisor: who is told when a backoff has passed.
+        retries: how failed attempts are repeated.
+    """
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        roster: Roster,
+        departures: Departures,
+        *,
+        supervisor: Recipient,
+        retries: RetryPolicy,
+    ) -> None:
+        self._clock = system.clock
+        self._rng = system.rng
+        self._roster = roster
+        self._departures = departures
+        self._supervisor = supervisor
+        self._retries = retries
+
+    def finished(self, message: AttemptFinished) -> None:
+        """An attempt has ended and its seat is free."""
+        record, error = message.record, message.error
+        slot = self._departures.holder(record)
+        if slot is None:
+            gone = self._roster.slots.get(record.slot)
+            if gone is not None:
+                gone.abandoned.discard(record.key)
+            return
+        flight = record.flight
+        committed = record.state is AttemptState.COMMITTED
+        flight.ended(record)
+        self._departures.release(slot, record)
+        self._judge(slot, record, error, begun=message.begun, ended=message.ended)
+        self._departures.settle(slot, record, settlement_of(message, slot.name))
+        if message.begun:
+            self._roster.outbox.observe(observation_of(message, slot.name, self._clock.wall()))
+        if error is not None:
+            self._after_failure(flight, slot, error, committed=committed)
+
+    def _judge(
+        self,
+        slot: BackendSlot,
+        record: AttemptRecord,
+        error: ShowcallerError | None,
+        *,
+        begun: bool,
+        ended: float,
+    ) -> None:
+        """What the end of an attempt says about its backend."""
+        now = self._clock.now()
+        impatient = isinstance(error, BackendTimeoutError) and ended >= record.flight.deadline
+        if error is not None:
+            ATTEMPT_FAILED.say(record.flight.id, record.number, slot.name, error.message)
+        if isinstance(error, BackendRetiredError):
+            slot.retired = True
+            self._departures.changed()
+            BACKEND_RETIRED.say(slot.name, error.message)
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            slot.not_before = max(slot.not_before, now + error.retry_after)
+        epoch = slot.breaker.epoch
+        if error is None and begun:
+            slot.breaker.record_success(record.epoch)
+            if slot.breaker.epoch != epoch:
+                BREAKER_CLOSED.say(slot.name)
+        elif error is not None and error.blames_backend and not impatient:
+            slot.breaker.record_failure(record.epoch, now)
+            if slot.breaker.epoch != epoch:
+                BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
+        else:
+            slot.breaker.release(record.epoch)
+
+    def _after_failure(
+        self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool
+    ) -> None:
+        if flight.done:
+            return
+        flight.errors.append(error.copy())
+        flight.tries[slot.name] += 1
+        here = error.retry_here and flight.tries[slot.name] <= slot.config.max_retries
+        if not here:
+            self._departures.bar(flight, slot)
+        if committed:
+            flight.fail(interrupted(flight, error))
+            return
+        if flight.live or flight.queued:
+            return
+        now = self._clock.now()
+        if now >= flight.deadline:
+            # The edge says so, to everyone who waits.
+            return
+        if flight.crashes >= MAX_CRASHES:
+            flight.fail(final_error(flight))
+            return
+        here = here and not slot.out_of_service
+        others = [other for other in self._departures.candidates(flight) if not flight.tries[other.name]]
+        if here and error.retry_after is None:
+            # Rather a pause and then whoever is free, than at once the same again.
+            others = [other for other in others if other.is_eligible(now)]
+        decision = decide(
+            self._retries,
+            error,
+            failures=flight.tries.total(),
+            idempotent=self._is_idempotent(flight, slot),
+            here=here,
+            others=bool(others),
+            remaining=flight.deadline - now,
+            rng=self._rng,
+        )
+        if not isinstance(decision, Retry):
+            flight.fail(final_error(flight))
+        elif decision.delay > 0:
+            self._clock.call_later(decision.delay, self._supervisor, RetryDue(flight))
+        else:
+            self._departures.queue(flight)
+
+    def given_up(self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError) -> None:
+        """Count on an attempt no longer, whatever its seat does."""
+        flight = record.flight
+        committed = record.state is AttemptState.COMMITTED
+        flight.revoke(record)
+        if record.seat is not None:
+            slot.abandoned.add(record.key)
+            slot.workers.abandon(record.seat)
+            self._departures.changed()
+        if error.blames_backend:
+            SEAT_ABANDONED.say(slot.name)
+            slot.breaker.record_failure(record.epoch, self._clock.now())
+        self._departures.free(slot, record, tokens=record.tokens if record.dispatched else None)
+        self._after_failure(flight, slot, error, committed=committed)
+
+    def orphaned(self, slot: BackendSlot, record: AttemptRecord, *, in_hand: bool) -> None:
+        """The actor that was given an attempt has died.
+
+        What was not claimed goes elsewhere. What was may still answer, and a request that may be repeated
+        does not wait for that alone: the first answer wins.
+        """
+        flight = record.flight
+        unclaimed = flight.revoke_unclaimed(record)
+        if unclaimed:
+            self._departures.free(slot, record, tokens=None)
+        elif record.state is not AttemptState.CLAIMED or not self._is_idempotent(flight, slot):
+            return
+        if in_hand or not unclaimed:
+            flight.crashes += 1
+            flight.tries[slot.name] += 1
+            flight.errors.append(
+                BackendCrashedError(
+                    f"{slot.name}: its actor died holding attempt {record.number}",
+                    backend=slot.name,
+                    maybe_executed=not unclaimed,
+                )
+            )
+        if flight.crashes < MAX_CRASHES:
+            self._departures.queue(flight)
+        elif not flight.live:
+            flight.fail(final_error(flight))
+
+    def _is_idempotent(self, flight: Flight, slot: BackendSlot) -> bool:
+        wanted = flight.request.idempotent
+        return slot.config.idempotent if wanted is None else wanted

@@ -1,0 +1,247 @@
+"""Departures: from the queue to a reservation, and from the grant to a backend.
+
+Half of the supervisor's state; Arrivals is the other. An attempt that is reserved is held by its slot until
+it ends in exactly one of `take_back`, `Arrivals.finished` and `Arrivals.given_up`; each settles its reservation
+and its breaker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from pykka import ActorDeadError
+
+from showcaller.actors.errors import BudgetExceededError, ShowcallerError
+from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.messages import Execute, Refused, Reserve, Settlement
+from showcaller.actors.reasons import final_error, nothing_in_service, too_late
+from showcaller.actors.roster import Roster
+from showcaller.actors.routing import RoutingTable
+from showcaller.actors.slot import BackendSlot
+from showcaller.actors.transport import Attempt
+
+ANSWER_TOKENS = 1024
+"""What an answer is reserved at when the request sets no max_tokens."""
+RESERVE_SECONDS = 5.0
+"""An attempt that was neither granted nor refused after that time is taken back."""
+
+
+class Departures:
+    """See the module's text.
+
+    Args:
+        system: clock and randomness.
+        roster: slots, open flights and outbox.
+        quota: who grants reservations.
+    """
+
+    def __init__(self, system: ActorSystem, roster: Roster, quota: Recipient) -> None:
+        self._clock = system.clock
+        self._roster = roster
+        self._quota = quota
+        self._table = RoutingTable(roster, system.rng)
+        self._closed_until = 0.0
+        self._closed_by: str | None = None
+        self._changed = False
+
+    def take_over(self) -> None:
+        """Rebuild from the roster: what is in flight is waited for, the rest begun anew in its old order."""
+        for slot in self._roster.slots.values():
+            for record in list(slot.in_flight.values()):
+                self._table.connections.start(slot.name)
+                if record.flight.revoke_unclaimed(record):
+                    self.free(slot, record, tokens=None)
+        for flight in self._roster.flights.in_order():
+            flight.queued = False
+            if flight.admitted and not flight.live:
+                self.queue(flight)
+
+    def admit(self, flight: Flight) -> None:
+        """A flight comes in; a second time changes nothing."""
+        if not flight.admitted:
+            flight.admitted = True
+            self.queue(flight)
+
+    def queue(self, flight: Flight) -> None:
+        """Let a flight wait for a backend, or fail it when waiting is in vain."""
+        if flight.done or flight.queued:
+            return
+        vain = self._in_vain(flight)
+        if vain is None:
+            self._table.enqueue(flight)
+        elif not flight.live:
+            flight.fail(vain)
+
+    def _in_vain(self, flight: Flight) -> ShowcallerError | None:
+        slots = self._table.slots_of(flight)
+        if all(slot.out_of_service for slot in slots):
+            return final_error(flight) if flight.barred else nothing_in_service(flight, slots)
+        now = self._clock.now()
+        earliest = self._table.earliest(flight, now)
+        limit = self._closed_by if earliest < self._closed_until else None
+        earliest = max(earliest, self._closed_until)
+        if earliest > now and earliest >= flight.deadline:
+            return too_late(flight, earliest - now, limit)
+        return None
+
+    def _requeue_all(self) -> None:
+        """The backends have changed: let every waiting flight find its lane again."""
+        for flight in self._table.reroute():
+            self.queue(flight)
+
+    def changed(self) -> None:
+        """A backend went out of service, perhaps: who waits for it in vain is told so."""
+        self._changed = True
+
+    def resort(self) -> None:
+        """Priorities have changed, or flights are done that were queued."""
+        self._table.purge()
+
+    def pump(self) -> float | None:
+        """Let every flight go that can; seconds until time alone may free another, or None."""
+        if self._changed:
+            self._changed = False
+            self._requeue_all()
+        now = self._clock.now()
+        while now >= self._closed_until and (departure := self._table.next_departure(now)):
+            self._reserve(*departure, now)
+        if not self._table.waiting:
+            return None
+        chances = [at for slot in self._roster.slots.values() if (at := slot.next_chance(now)) is not None]
+        if now < self._closed_until:
+            chances.append(self._closed_until)
+        return min(chances) - now if chances else None
+
+    def _reserve(self, flight: Flight, slot: BackendSlot, now: float) -> None:
+        request = flight.request
+        tokens = request.input_tokens_estimate + (request.max_tokens or ANSWER_TOKENS)
+        epoch = slot.breaker.admit(now)
+        record = flight.next_attempt(
+            slot.name, generation=slot.generation, epoch=epoch, tokens=tokens, deadline=now + RESERVE_SECONDS
+        )
+        if record is None:
+            slot.breaker.release(epoch)
+            return
+        slot.in_flight[record.key] = record
+        self._table.connections.start(slot.name)
+        self._quota.tell(Reserve(record, slot.name, tokens))
+
+    def granted(self, record: AttemptRecord) -> None:
+        """The attempt is paid for: look again, and let it go or give the money back."""
+        slot = self.holder(record)
+        if slot is None:
+            self._roster.outbox.settle(Settlement(key=record.key, backend=record.slot, tokens=None))
+            return
+        if record.dispatched:
+            # Granted twice, because the one who granted it or dispatched it has died in between.
+            return
+        flight, now = record.flight, self._clock.now()
+        deadline = min(flight.deadline, now + slot.config.timeout.total)
+        if not slot.takes(record, now) or not flight.dispatched(record, deadline):
+            self.take_back(slot, record)
+            return
+        attempt = Attempt(
+            request_id=flight.id,
+            number=record.number,
+            backend=slot.name,
+            payload=flight.request.payload,
+            stream=flight.stream is not None,
+            deadline=deadline,
+            timeout=slot.config.timeout,
+            cancel=record.scope,
+        )
+        # When it has just died, its Down is on the way, and takes back what was dispatched and not claimed.
+        with contextlib.suppress(ActorDeadError):
+            slot.tell(Execute(record, attempt))
+
+    def refused(self, message: Refused) -> None:
+        """The attempt cannot be paid for: its scope sleeps, and the flight gets its old place back."""
+        record = message.attempt
+        slot = self.holder(record)
+        if slot is None:
+            return
+        flight, until = record.flight, self._clock.now() + message.retry_after
+        if message.backend is None:
+            if until > self._closed_until:
+                self._closed_until, self._closed_by = until, message.limit
+                self._changed = True
+        elif until < flight.deadline:
+            slot.quota_until = max(slot.quota_until, until)
+        else:
+            # It alone cannot wait so long; what is there may do for a smaller one.
+            self.bar(flight, slot)
+            flight.errors.append(
+                BudgetExceededError(
+                    f"{slot.name}: its limit {message.limit} has no room for request {flight.id} for "
+                    f"{message.retry_after:.0f} s more; raise the limit or the timeout",
+                    backend=slot.name,
+                    retry_after=message.retry_after,
+                )
+            )
+        self.take_back(slot, record)
+
+    def take_back(self, slot: BackendSlot, record: AttemptRecord) -> None:
+        """An attempt that was not begun: everything as before, and its flight back in the queue."""
+        record.flight.revoke(record)
+        self.free(slot, record, tokens=None)
+        self.queue(record.flight)
+
+    def free(self, slot: BackendSlot, record: AttemptRecord, *, tokens: int | None) -> None:
+        """Nothing is known of the backend from this attempt, which spent `tokens` or was not carried out."""
+        self.release(slot, record)
+        slot.breaker.release(record.epoch)
+        self._roster.outbox.settle(Settlement(key=record.key, backend=slot.name, tokens=tokens))
+
+    def sweep(self, now: float, grace: float) -> list[tuple[BackendSlot, AttemptRecord]]:
+        """Let go of what is done or got no reply; the attempts that are overdue by `grace` seconds."""
+        self.resort()
+        overdue = []
+        for slot in self._roster.slots.values():
+            for record in list(slot.in_flight.values()):
+                if not record.dispatched:
+                    if now > record.deadline:
+                        self.take_back(slot, record)
+                elif now > record.deadline + grace:
+                    overdue.append((slot, record))
+        return overdue
+
+    @property
+    def is_idle(self) -> bool:
+        """Is there nothing that a sweep could find?"""
+        return not self._table.waiting and not any(slot.in_flight for slot in self._roster.slots.values())
+
+    def candidates(self, flight: Flight) -> list[BackendSlot]:
+        """The slots in service that a flight may be given to, now or later."""
+        return [slot for slot in self._table.slots_of(flight) if not slot.out_of_service]
+
+    def holder(self, record: AttemptRecord) -> BackendSlot | None:
+        """The slot that holds an attempt; None when it has ended, or the slot is gone."""
+        slot = self._roster.slots.get(record.slot)
+        return slot if slot is not None and slot.in_flight.get(record.key) is record else None
+
+    def bar(self, flight: Flight, slot: BackendSlot) -> None:
+        """Give a flight to this slot no more."""
+        flight.barred |= {slot.name}
+        if flight.queued:
+            # It waits in the wrong place now.
+            self._changed = True
+
+    def release(self, slot: BackendSlot, record: AttemptRecord) -> None:
+        """The slot holds an attempt no longer."""
+        del slot.in_flight[record.key]
+        self._table.connections.end(slot.name)
+
+    def settle(self, slot: BackendSlot, record: AttemptRecord, settlement: Settlement) -> None:
+        """An attempt has spent what it has; who was refused may ask again when something was given back."""
+        self._roster.outbox.settle(settlement)
+        now = self._clock.now()
+        if settlement.tokens is not None and settlement.tokens >= record.tokens:
+            return
+        if slot.quota_until > now:
+            slot.quota_until = 0.0
+            self._roster.outbox.flush()
+        if settlement.tokens is None and self._closed_until > now:
+            self._closed_until = 0.0
+            self._roster.outbox.flush()
