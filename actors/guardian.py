@@ -27,12 +27,10 @@ class Charge:
     Attributes:
         child: its slot.
         essential: does no request move without it?
-        winds_down: does it stop by WindDown, because it has children of its own?
     """
 
     child: Child
     essential: bool
-    winds_down: bool = False
 
 
 class Guardian(TreeActor):
@@ -92,7 +90,7 @@ class Guardian(TreeActor):
             charge = stopping[-1]
             child = charge.child
             if child.state is ChildState.RUNNING:
-                child.stop(WindDown() if charge.winds_down else None)
+                child.stop(WindDown())
             if child.state is ChildState.STOPPING:
                 return
             child.stop()

@@ -7,6 +7,7 @@ Secrets are taken out by the filter that runtime/logging.py puts on each of thes
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from attrs import frozen
 
@@ -26,8 +27,9 @@ class LogEvent:
     template: str
 
     def say(self, *args: object, error: BaseException | None = None) -> None:
-        """Log it; `error` adds its traceback."""
-        logging.getLogger(self.logger).log(self.level, self.template, *args, exc_info=error)
+        """Log it; `error` adds its traceback. What a host's handler raises must not end an actor."""
+        with suppress(Exception):
+            logging.getLogger(self.logger).log(self.level, self.template, *args, exc_info=error)
 
 
 RUNTIME_STARTED = LogEvent("showcaller.runtime", logging.INFO, "started with %d backends and %d routes")

@@ -221,6 +221,13 @@ class Sweep(Message):
 
 
 @frozen(eq=False)
+class Ready(Message):
+    """To the supervisor: say, by a reply of None, that the tree stands."""
+
+    reply: ReplyFuture
+
+
+@frozen(eq=False)
 class AddBackend(Message):
     """To the supervisor: a new slot. The reply is None, or the error that refuses it."""
 

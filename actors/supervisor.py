@@ -24,6 +24,7 @@ from showcaller.actors.messages import (
     Granted,
     HealthChanged,
     Promoted,
+    Ready,
     Refused,
     RetryDue,
     Route,
@@ -98,6 +99,14 @@ class Supervisor(TreeActor):
                 return
             self._wake.cancel()
         self._wake = self._clock.call_later(delay, self._me, Wake())
+
+    def on_stop(self) -> None:
+        """Leave nothing unsent."""
+        self._roster.outbox.flush()
+
+    def on_ready(self, message: Ready) -> None:
+        """Asked whether the tree stands, which it does by then."""
+        message.reply.set(None)
 
     # --- the way of a request ---
 
@@ -222,7 +231,6 @@ class Supervisor(TreeActor):
     def on_wind_down(self, _message: WindDown) -> None:
         """Stop the backends, then oneself."""
         self._stopping = True
-        self._roster.outbox.flush()
         self._fleet.stop()
         self._stop_when_alone()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.kernel.actor import KernelActor
-from showcaller.actors.messages import Provoke
+from showcaller.actors.messages import Provoke, WindDown
 
 
 class DrillError(ShowcallerError):
@@ -13,6 +13,10 @@ class DrillError(ShowcallerError):
 
 class TreeActor(KernelActor):
     """The base of the actors of the tree."""
+
+    def on_wind_down(self, _message: WindDown) -> None:
+        """Stop after what was told before; unlike a stop, this does not overtake."""
+        self.stop()
 
     def on_provoke(self, message: Provoke) -> None:
         """Crash.

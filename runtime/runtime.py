@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import contextlib
-import random
 import secrets
 import threading
 import weakref
@@ -15,8 +13,6 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 import pykka
-from pykka import ActorDeadError
-from pykka.messages import _ActorStop
 
 from showcaller.actors.analytics import UsageTable
 from showcaller.actors.configuration import RuntimeConfig
@@ -25,13 +21,7 @@ from showcaller.actors.health_monitor import HealthBoard
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
-from showcaller.actors.kernel.dispatcher import PinnedDispatcher, SharedDispatcher
-from showcaller.actors.kernel.message import Down
-from showcaller.actors.kernel.system import ActorSystem
-from showcaller.actors.kernel.watchdog import Watchdog
-from showcaller.actors.kernel.workers import ThreadWorkers
-from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED, THREADS_LEFT
-from showcaller.actors.messages import Escalated, WindDown
+from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.recorder import Recordings
 from showcaller.actors.transport import Transport
@@ -39,6 +29,7 @@ from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
+from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
 from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.many import ask_many, ask_many_async
 from showcaller.runtime.pending import Pending
@@ -47,30 +38,9 @@ from showcaller.runtime.status import RuntimeStatus, take_status
 from showcaller.runtime.streams import AsyncChatStream, ChatStream
 from showcaller.runtime.supervisor_ref import SupervisorRef
 from showcaller.runtime.transports.factory import TransportFactory
-from showcaller.runtime.tree import Tree
 
-TEARDOWN_SECONDS = 2.0
-"""How long a stop waits for actors, transports and threads, beyond the time it gives to open requests."""
 LONGEST_STOP = 1e6
 """Seconds; longer times, and infinity, are more than a lock can wait for."""
-CALLBACK_THREADS = 4
-
-
-class _Root:
-    """The guardian's parent: hears of its end, and of what it could not mend."""
-
-    def __init__(self, fail: Callable[[str], None]) -> None:
-        self.guardian_down = threading.Event()
-        self._fail = fail
-
-    def tell(self, message: Down | Escalated) -> None:
-        """Take note; on the shared thread."""
-        if isinstance(message, Escalated):
-            self._fail(f"{message.slot} crashed too often ({message.crash})")
-            return
-        self.guardian_down.set()
-        if message.crash is not None:
-            self._fail(f"the guardian died ({message.crash})")
 
 
 _running: weakref.WeakSet[Runtime] = weakref.WeakSet()
@@ -97,15 +67,8 @@ class Runtime:
         clock: SystemClock,
     ) -> None:
         """Use `Runtime.start`."""
-        shared = SharedDispatcher("core", clock.now)
-        pinned = PinnedDispatcher()
-        self._clock, self._shared, self._pinned = clock, shared, pinned
-        self._watchdog = Watchdog(shared, clock)
-        self._callbacks = ThreadWorkers("callbacks", CALLBACK_THREADS)
-        system = ActorSystem(
-            clock=clock, rng=random.Random(), shared=shared, pinned=pinned, workers=ThreadWorkers
-        )
-        self._tree = Tree(system, config, transports)
+        self._engine = Engine(config, transports, clock, self._fail)
+        self._tree = self._engine.tree
         self._edge = Edge(
             config.runtime,
             clock=clock,
@@ -113,7 +76,7 @@ class Runtime:
             flights=self._tree.flights,
             deduplicator=self._tree.address("deduplicator"),
             supervisor=self._tree.address("supervisor"),
-            callbacks=self._callbacks,
+            callbacks=self._engine.callbacks,
             name=secrets.token_hex(4),
         )
         self._stop_timeout = config.runtime.stop_timeout
@@ -121,7 +84,6 @@ class Runtime:
         # Reentrant: a signal handler may stop what its own thread is just stopping.
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
-        self._root = _Root(self._fail)
         self.backends = Backends(self._tree, factory.make)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
             self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
@@ -174,8 +136,7 @@ class Runtime:
 
     def _begin(self) -> None:
         _running.add(self)
-        self._watchdog.start()
-        self._tree.start(self._root)
+        self._engine.begin()
         RUNTIME_STARTED.say(len(self.backends), len(self._tree.config.routes))
 
     def __enter__(self) -> Self:
@@ -306,7 +267,7 @@ class Runtime:
     def status(self) -> RuntimeStatus:
         """A snapshot of the tree; answers even when the core is stuck."""
         fork.refuse_if_forked(self._born)
-        return take_status(self._tree, self._edge.account, self._watchdog.stuck)
+        return take_status(self._tree, self._edge.account, self._engine.stuck)
 
     @property
     def health(self) -> HealthBoard:
@@ -351,7 +312,8 @@ class Runtime:
                 if not self._stopped.is_set():
                     RUNTIME_STOPPED.say(self._edge.account.open)
                     self._edge.fail_all(error)
-                    self._tear_down(error)
+                    self._engine.end(self.backends, error)
+                    _running.discard(self)
                     self._stopped.set()
             finally:
                 self._stopping.release()
@@ -365,44 +327,6 @@ class Runtime:
         self._edge.fail_all(error)
         self.backends.close(error)
         self.backends.let_go(error)
-
-    def _tear_down(self, error: RuntimeStoppedError) -> None:
-        until = self._clock.now() + TEARDOWN_SECONDS
-
-        def left() -> float:
-            return max(0.0, until - self._clock.now())
-
-        self.backends.close(error)
-        guardian = self._tree.guardian
-        if guardian is not None:
-            with contextlib.suppress(ActorDeadError):
-                guardian.tell(WindDown())
-                self._root.guardian_down.wait(left())
-        self._stop_what_is_left()
-        self.backends.let_go(error)
-        # Not earlier: a backend that was being added is among them only now.
-        slots = self._tree.roster.slots
-        for slot in slots.values():
-            slot.workers.close()
-        closing = close_all({name: slot.transport for name, slot in slots.items()})
-        self._callbacks.close()
-        self._watchdog.stop()
-        # What may hang for ever is waited for last.
-        hanging = sum(not part.stop(left()) for part in (self._shared, self._pinned, self._clock))
-        for workers in (self._callbacks, closing, *(slot.workers for slot in slots.values())):
-            hanging += workers.join(left())
-        _running.discard(self)
-        if hanging:
-            THREADS_LEFT.say(hanging)
-
-    def _stop_what_is_left(self) -> None:
-        """The actors that an orderly stop did not reach, because the guardian died or one of them hangs."""
-        slots = [slot.child for slot in self._tree.roster.slots.values()]
-        for child in [*self._tree.children.values(), *slots]:
-            ref = None if child is None else child.address.ref
-            if ref is not None:
-                with contextlib.suppress(ActorDeadError):
-                    ref.tell(_ActorStop())
 
 
 def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:

@@ -46,7 +46,6 @@ class _Plan:
     make: Callable[[], tuple[Any, ...]]
     dispatcher: Dispatcher
     essential: bool = False
-    winds_down: bool = False
 
 
 class Tree:
@@ -146,7 +145,7 @@ class Tree:
                 shared,
                 essential=True,
             ),
-            _Plan("supervisor", Supervisor, supervisor, shared, essential=True, winds_down=True),
+            _Plan("supervisor", Supervisor, supervisor, shared, essential=True),
             _Plan(
                 "deduplicator", Deduplicator, lambda: (self.address("supervisor"),), shared, essential=True
             ),
@@ -171,11 +170,8 @@ class Tree:
         Args:
             runtime: who is told of the guardian's own end, and of what it cannot mend.
         """
-        essential = {plan.slot: plan for plan in self._plans()}
-        charges = [
-            Charge(child, essential[slot].essential, essential[slot].winds_down)
-            for slot, child in self.children.items()
-        ]
+        essential = {plan.slot: plan.essential for plan in self._plans()}
+        charges = [Charge(child, essential[slot]) for slot, child in self.children.items()]
         self.guardian = self.system.spawn(Guardian, charges, runtime, slot="guardian", parent=runtime)
         if self.guardian is not None:
             self._parent.occupy(self.guardian)

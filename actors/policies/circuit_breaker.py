@@ -111,12 +111,6 @@ class CircuitBreaker:
         if epoch == self.epoch and self._state is CircuitState.HALF_OPEN:
             self._probes -= 1
 
-    def suspect(self) -> None:
-        """Nothing is known any more: let one probe decide, at once unless it is open already."""
-        if self._state is not CircuitState.OPEN:
-            self._open_until = 0.0
-            self._enter(CircuitState.OPEN)
-
     def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._failures = 0

@@ -121,5 +121,5 @@ def test_a_model_may_have_any_name_that_its_endpoint_gives_it(model: str) -> Non
 def test_a_route_of_ones_own_has_a_plain_name(name: str) -> None:
     """Letters, digits and a few signs, so that it cannot be taken for a backend's model."""
     backend = BackendConfig(name="m", backend_type="embedded", model="smollm2")
-    with pytest.raises(ConfigurationError, match="name|routes"):
+    with pytest.raises(ConfigurationError, match=r"name|routes"):
         RuntimeConfig(backends=[backend], routes=[RouteConfig(name=name, targets=["m"])])

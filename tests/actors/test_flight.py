@@ -108,6 +108,7 @@ TABLE = {
     ENDED: {},
 }
 """What is allowed, and where it leads; everything else is refused and changes nothing."""
+FORWARD = {RESERVING: "dispatched", DISPATCHED: "claim", CLAIMED: "commit"}
 
 
 def test_every_sequence_of_steps_follows_the_table():
@@ -177,6 +178,16 @@ def test_the_first_commit_takes_back_all_other_attempts():
     assert act(flight, late, "answer") is False
     assert client.outcomes == []
     assert flight.live == [winner]
+
+
+def test_a_stream_that_has_begun_is_begun_by_no_other_attempt():
+    """Until the one that began it has ended."""
+    flight = flight_of(Client("1"), stream=True)
+    attempt = begin(flight, "dispatched", "claim", "commit")
+    again = {"generation": 1, "epoch": 1, "tokens": 1, "deadline": 1.0}
+    assert flight.next_attempt("slot", **again) is None
+    flight.ended(attempt)
+    assert flight.next_attempt("slot", **again) is not None
 
 
 def test_the_first_answer_cancels_the_other_attempts_and_not_its_own():
@@ -490,14 +501,23 @@ class FlightMachine(RuleBasedStateMachine):
     @rule()
     def next_attempt(self):
         attempt = self.flight.next_attempt("slot", generation=1, epoch=1, tokens=1, deadline=1.0)
-        assert (attempt is None) is self.done
+        assert (attempt is None) is (self.done or COMMITTED in self.states.values())
         if attempt is not None:
             self.states[attempt] = RESERVING
 
+    @precondition(lambda self: not self.done and set(self.states.values()) & set(FORWARD))
+    @rule(data=st.data())
+    def go_on(self, data):
+        ready = [attempt for attempt, state in self.states.items() if state in FORWARD]
+        attempt = data.draw(st.sampled_from(ready))
+        self.step(attempt, FORWARD[self.states[attempt]])
+
     @precondition(lambda self: self.states)
     @rule(data=st.data(), step=st.sampled_from(STEPS[:-1]))
-    def move(self, data, step):
-        attempt = data.draw(st.sampled_from(list(self.states)))
+    def do_anything(self, data, step):
+        self.step(data.draw(st.sampled_from(list(self.states))), step)
+
+    def step(self, attempt, step):
         state = self.states[attempt]
         allowed = None if self.done else TABLE[state].get(step)
         waiting = list(self.waiting)
@@ -515,6 +535,7 @@ class FlightMachine(RuleBasedStateMachine):
             self.land()
             self.expected |= dict.fromkeys(waiting, True)
 
+    @precondition(lambda self: self.states)
     @rule()
     def fail(self):
         waiting = list(self.waiting)

@@ -10,6 +10,7 @@ import pytest
 from showcaller.actors.enums import RequestPriority
 from showcaller.actors.errors import (
     AllBackendsFailedError,
+    BackendCrashedError,
     BudgetExceededError,
     ContextWindowExceededError,
     RateLimitError,
@@ -20,7 +21,7 @@ from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.models import ChatRequest, StreamChunk
 from showcaller.actors.policies.circuit_breaker import BreakerSettings
-from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, too_late
+from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, poisoned, too_late
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.ticket import Ticket
@@ -117,6 +118,13 @@ def test_too_late_because_of_the_caller_s_own_quota():
     assert isinstance(error, BudgetExceededError)
     assert "requests_per_hour is used up for 1800 s" in error.message
     assert error.retry_after == 1800.4
+
+
+def test_a_request_that_kills_an_actor_twice_is_told_so():
+    """It names request and actor; what was sent before, other errors say."""
+    error = poisoned(flight_with(), "supervisor")
+    assert isinstance(error, BackendCrashedError)
+    assert "request r-1 was given up: the supervisor died of it twice" in error.message
 
 
 def test_too_late_because_every_backend_cools_down():

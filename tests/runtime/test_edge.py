@@ -510,10 +510,12 @@ def test_identical_requests_have_the_same_key():
         {"seed": 1},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {"extra_body": {"top_p": 0.5}},
+        {"idempotent": False},
+        {"idempotent": True},
     ],
 )
 def test_what_may_change_the_answer_changes_the_key(changed):
-    """Tenant, lane, form and every part of the payload."""
+    """Tenant, lane, form, whether it may be repeated, and every part of the payload."""
     assert key_of(**changed) not in (key_of(), None)
 
 

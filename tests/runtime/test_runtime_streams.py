@@ -80,7 +80,10 @@ def test_a_dropped_stream_frees_its_seat() -> None:
             assert peer.arrived.acquire(timeout=PATIENCE)
             del stream
             gc.collect()
-        assert runtime.status().account.open == 0
+        assert peer.arrived.acquire(blocking=False) is False
+        with runtime.stream("q", timeout=PATIENCE) as stream:
+            assert next(stream).text == "more "
+    assert peer.most == 1
 
 
 def test_a_stream_that_breaks_after_its_first_chunk_keeps_what_came() -> None:

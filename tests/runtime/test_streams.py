@@ -16,6 +16,7 @@ from showcaller.actors.kernel.context import stepping
 from showcaller.actors.kernel.errors import BlockingCallError, ForkedProcessError
 from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.models import BackendResponse, ChatRequest, Errored, StreamChunk
+from showcaller.actors.stream_buffer import StreamReader
 from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.streams import AsyncChatStream, ChatStream
@@ -278,6 +279,37 @@ def test_a_coroutine_that_waits_goes_over_to_another_flight(house, callbacks):
         return await reading
 
     assert asyncio.run(asyncio.wait_for(main(), BOUND)) == ["a", "b"]
+
+
+def test_a_coroutine_that_is_moved_before_it_waits_reads_the_other_stream(house, callbacks):
+    """The move finds no waker to take along: it was a moment too early."""
+    leader = House(callbacks, order=2)
+
+    class Hasty(StreamReader):
+        """Is moved while it is told how to wake its reader."""
+
+        moved = False
+
+        @property
+        def waker(self):
+            return None
+
+        @waker.setter
+        def waker(self, value):
+            if value is not None and not self.moved:
+                self.moved = True
+                assert leader.flight.take_in(house.flight)
+
+    house.ticket.reader.__class__ = Hasty
+
+    async def main():
+        reading = asyncio.create_task(collect(house.async_stream()))
+        await asyncio.sleep(0)
+        leader.write("a")
+        leader.answer()
+        return await reading
+
+    assert asyncio.run(asyncio.wait_for(main(), BOUND)) == ["a"]
 
 
 @pytest.mark.parametrize("end", ["error", "cancel"])

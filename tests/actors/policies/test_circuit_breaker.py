@@ -127,16 +127,6 @@ class BreakerMachine(RuleBasedStateMachine):
             self.breaker.release(epoch)
         assert vars(self.breaker) == before
 
-    @precondition(lambda self: self.state is not OPEN)
-    @rule()
-    def suspect(self):
-        self.breaker.suspect()
-        assert self.breaker.state(self.now) is HALF_OPEN
-        assert not self.breaker.is_open(self.now)
-        # Its time is up at once, so that the next admitted attempt is a probe.
-        self.leave_for(HALF_OPEN)
-        self.out.append(self.breaker.admit(self.now))
-
     @invariant()
     def it_is_what_the_model_says(self):
         waiting = self.state is OPEN and self.now < self.breaker.open_until
@@ -213,24 +203,3 @@ def test_an_attempt_that_says_nothing_counts_as_neither_when_closed():
     breaker.release(breaker.admit(0.0))
     breaker.record_failure(breaker.admit(0.0), 0.0)
     assert breaker.is_open(0.0)
-
-
-def test_a_suspected_breaker_lets_one_probe_decide():
-    """Neither closed nor shut: one attempt goes, and it decides."""
-    breaker = CircuitBreaker(BreakerSettings(failures=5), rng=random.Random(1))
-    old = breaker.admit(7.0)
-    breaker.suspect()
-    probe = breaker.admit(7.0)
-    assert breaker.is_open(7.0)
-    breaker.record_success(old)
-    assert breaker.state(7.0) is HALF_OPEN
-    breaker.record_failure(probe, 7.0)
-    assert breaker.state(7.0) is OPEN
-
-
-def test_suspicion_does_not_open_the_door_early():
-    """An open breaker stays open until its time has come."""
-    breaker = opened_breaker(jitter=0.0)
-    breaker.suspect()
-    assert breaker.is_open(4.9)
-    assert breaker.open_until == 5.0

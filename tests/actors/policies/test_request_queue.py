@@ -137,6 +137,16 @@ def test_a_promoted_request_moves_up_with_the_next_purge():
     assert emptied(queue) == [plain, old, urgent]
 
 
+def test_what_was_looked_at_is_taken_out_even_if_it_is_done_since():
+    """It ends on another thread between the look and the take; the next one stays."""
+    first, second = Request(0), Request(1)
+    queue = queue_of(first, second)
+    assert queue.peek() is first
+    first.done = True
+    assert queue.take() is first
+    assert emptied(queue) == [second]
+
+
 def test_looking_at_the_queue_takes_nothing_out_but_the_dead():
     """Peek is repeatable, and lets go of what is done."""
     gone, here = Request(0), Request(1)
