@@ -27,7 +27,9 @@ class StreamBuffer:
     """
 
     def __init__(self, *, replay: bool) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Entered by itself, in C: an interrupt inside Condition.__enter__ would leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._replay = replay
         self._chunks: deque[StreamChunk] = deque()
         self._base = 0
@@ -39,7 +41,7 @@ class StreamBuffer:
 
     def offer(self, chunk: StreamChunk) -> bool:
         """Take a chunk; False when there is no room and it was not taken."""
-        with self._changed:
+        with self._lock:
             if self._finished:
                 return True
             if self._unread() >= ROOM:
@@ -58,13 +60,13 @@ class StreamBuffer:
 
     def wait_room(self, seconds: float) -> None:
         """Wait until a reader has made room, at most so long."""
-        with self._changed:
+        with self._lock:
             if self._unread() >= ROOM and not self._finished:
                 self._changed.wait(seconds)
 
     def finish(self, error: ShowcallerError | None) -> None:
         """No chunk will come any more; the first call counts."""
-        with self._changed:
+        with self._lock:
             if self._finished:
                 return
             self._finished, self._error = True, error
@@ -76,12 +78,12 @@ class StreamBuffer:
     @property
     def text(self) -> str:
         """What was written so far."""
-        with self._changed:
+        with self._lock:
             return self._text.getvalue()
 
     def open_reader(self) -> StreamReader | None:
         """A reader that sees the stream from its first chunk; None when that is gone already."""
-        with self._changed:
+        with self._lock:
             if self._base > 0:
                 return None
             reader = StreamReader(self)
@@ -100,7 +102,7 @@ class StreamBuffer:
             TimeoutError: nothing came within `timeout` seconds.
             ShowcallerError: the stream ended with that error, after all its chunks.
         """
-        with self._changed:
+        with self._lock:
             while True:
                 if reader.cut is not None:
                     raise reader.cut.copy()
@@ -129,14 +131,14 @@ class StreamBuffer:
 
     def ready(self, reader: StreamReader) -> bool:
         """Would `take` return or raise at once?"""
-        with self._changed:
+        with self._lock:
             return (
                 self._finished or reader.cut is not None or reader.position - self._base < len(self._chunks)
             )
 
     def leave(self, reader: StreamReader, error: ShowcallerError) -> None:
         """The reader reads no more: whoever waits for its next chunk gets `error`."""
-        with self._changed:
+        with self._lock:
             reader.cut = error
             if reader in self._readers:
                 self._readers.remove(reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import threading
+import queue
 from collections.abc import AsyncGenerator, Iterable
 
 from attrs import evolve
@@ -45,19 +45,22 @@ def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concur
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
     _check(max_concurrency)
     forbid_waiting("Runtime.ask_many()")
-    room = threading.Semaphore(max_concurrency)
+    # A queue in C: an interrupt inside a Semaphore's Python would leave it locked for those who complete.
+    done: queue.SimpleQueue[None] = queue.SimpleQueue()
     started: list[Pending | Errored] = []
+    under_way = 0
     try:
         for index, prompt in enumerate(prompts):
-            room.acquire()
+            if under_way == max_concurrency:
+                done.get()
+                under_way -= 1
             one = _start(edge, index, prompt, options)
             started.append(one)
             if isinstance(one, Pending):
-                one.when_done(room.release)
-            else:
-                room.release()
-        for _ in range(max_concurrency):
-            room.acquire()
+                under_way += 1
+                one.when_done(lambda: done.put(None))
+        for _ in range(under_way):
+            done.get()
     except BaseException:
         for one in started:
             if isinstance(one, Pending):

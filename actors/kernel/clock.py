@@ -104,7 +104,9 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._timers = TimerHeap()
-        self._changed = threading.Condition(threading.Lock())
+        # Entered by itself, in C: an interrupt inside Condition.__enter__ would leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -123,7 +125,7 @@ class SystemClock:
             RuntimeError: it is the first timer, and the thread could not be started.
         """
         at = time.monotonic() + delay
-        with self._changed:
+        with self._lock:
             if self._thread is None and not self._stopped:
                 thread = threading.Thread(target=self._run, name="showcaller-clock", daemon=True)
                 thread.start()
@@ -136,7 +138,7 @@ class SystemClock:
 
     def stop(self, timeout: float) -> bool:
         """Fire no more timers; True when the thread has ended within `timeout` seconds."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._changed.notify()
             thread = self._thread
@@ -147,7 +149,7 @@ class SystemClock:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 if self._stopped:
                     return
                 timer = self._timers.pop_due(time.monotonic())

@@ -66,8 +66,8 @@ def on_thread(function):
 class Watched(threading.Condition):
     """Says when somebody waits: who takes its lock after that finds it waiting."""
 
-    def __init__(self):
-        super().__init__(threading.Lock())
+    def __init__(self, lock):
+        super().__init__(lock)
         self.waiting = threading.Event()
 
     def wait(self, timeout=None):
@@ -77,7 +77,7 @@ class Watched(threading.Condition):
 
 def watched_stream():
     stream = StreamBuffer(replay=False)
-    stream._changed = Watched()
+    stream._changed = Watched(stream._lock)
     return stream
 
 
