@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from showcaller.actors.errors import ShowcallerError, StreamInterruptedError
+from showcaller.actors.kernel.context import SLICE
 from showcaller.actors.models import StreamChunk
 
 ROOM = 256
@@ -118,7 +119,7 @@ class StreamBuffer:
                     if self._error is not None:
                         raise self._error.copy()
                     return None
-                if not self._changed.wait(timeout):
+                if not self._changed.wait(SLICE if timeout is None else timeout) and timeout is not None:
                     raise TimeoutError
             chunk = self._chunks[index]
             reader.position += 1

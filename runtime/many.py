@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import queue
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
 
 from attrs import evolve
 
 from showcaller.actors.errors import ConfigurationError, OverloadedError
-from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.context import SLICE, forbid_waiting
 from showcaller.actors.models import Errored, Outcome
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
@@ -41,6 +42,12 @@ def _outcome(started: Pending | Errored) -> Outcome:
     return started.outcome
 
 
+def _wait_for_one(done: queue.SimpleQueue[None]) -> None:
+    while True:
+        with suppress(queue.Empty):
+            return done.get(timeout=SLICE)
+
+
 def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
     _check(max_concurrency)
@@ -52,7 +59,7 @@ def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concur
     try:
         for index, prompt in enumerate(prompts):
             if under_way == max_concurrency:
-                done.get()
+                _wait_for_one(done)
                 under_way -= 1
             one = _start(edge, index, prompt, options)
             started.append(one)
@@ -60,7 +67,7 @@ def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concur
                 under_way += 1
                 one.when_done(lambda: done.put(None))
         for _ in range(under_way):
-            done.get()
+            _wait_for_one(done)
     except BaseException:
         for one in started:
             if isinstance(one, Pending):

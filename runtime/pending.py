@@ -13,7 +13,7 @@ from typing import Any
 
 from showcaller.actors.errors import RequestCancelledError, ShowcallerError
 from showcaller.actors.kernel import fork
-from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.context import SLICE, forbid_waiting
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.log import CALLBACK_RAISED
 from showcaller.actors.models import Answered, BackendResponse, Outcome
@@ -93,6 +93,11 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             with suppress(RuntimeError):
                 self._callback_threads.run(Callback(lambda _: self.cancel(), None))
 
+    def _wait_in_slices(self) -> None:
+        while not self.done():
+            with suppress(TimeoutError, concurrent.futures.CancelledError):
+                super().exception(SLICE)
+
     def result(self, timeout: float | None = None) -> BackendResponse:
         """The response.
 
@@ -102,6 +107,8 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             ShowcallerError: it failed.
         """
         self._refuse_waiting("Pending.result()")
+        if timeout is None:
+            self._wait_in_slices()
         error = super().exception(timeout)
         if isinstance(error, ShowcallerError):
             # Each raise adds to the traceback of what it raises, and there may be many who ask.

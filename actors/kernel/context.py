@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from showcaller.actors.kernel.errors import BlockingCallError
 
+SLICE = 1.0
+"""Seconds of one piece of an endless wait. A signal that comes just before a wait is heard only after it."""
+
 
 class _Stepping(threading.local):
     name: str | None = None

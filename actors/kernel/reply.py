@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pykka import Future, Timeout
 
-from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.context import SLICE, forbid_waiting
 from showcaller.actors.kernel.log import log
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class ReplyFuture(Future[Any]):
             return super().get(timeout=timeout)
         if not self._done:
             forbid_waiting("Future.get()")
-            if not self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-                raise Timeout(f"{timeout} seconds")
+            while not self._gate.acquire(timeout=SLICE if timeout is None else max(0.0, timeout)):
+                if timeout is not None:
+                    raise Timeout(f"{timeout} seconds")
             self._gate.release()
         if self._error is not None:
             # Each raise adds a frame to the traceback it finds: without this, many readers grow it for ever.
