@@ -35,7 +35,9 @@ def main() -> None:
 
 def check_embedded() -> None:
     """The embedded model answers where nothing is configured; it is cached where its user's cache is."""
-    quiet = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "DV_AGENT_"))}
+    quiet = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "DV_AGENT_"))
+    }
     with tempfile.TemporaryDirectory() as folder:
         answer = execute(folder, {**quiet, "SHOWCALLER_BACKEND": "embedded"}, "ask", "Say hello", seconds=300)
     require(bool(answer.strip()), "the embedded model answered nothing")
