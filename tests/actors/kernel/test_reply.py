@@ -195,3 +195,22 @@ def test_a_reply_after_the_wait_was_given_up_is_harmless(caplog):
     both.set("later")
     assert caplog.text == ""
     assert (future.get(), both.get()) == ("late", "later")
+
+
+def test_an_endless_wait_goes_on_slice_by_slice() -> None:
+    """So that an interrupt that came just before a slice is heard after it."""
+
+    class Reluctant:
+        tries = 0
+
+        def acquire(self, timeout: float) -> bool:
+            assert timeout > 0
+            self.tries += 1
+            return self.tries == 3
+
+        def release(self) -> None: ...
+
+    future = ReplyFuture()
+    gate = future._gate = Reluctant()  # type: ignore[assignment]
+    assert future.get() is None
+    assert gate.tries == 3
