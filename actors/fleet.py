@@ -35,6 +35,7 @@ class Fleet:
         self._supervisor = supervisor
         self._intensity = intensity
         self._reader_timeout = reader_timeout
+        self._draining = [slot for slot in roster.slots.values() if slot.drains]
 
     def take_over(self) -> None:
         """Start the slots that were never started, and adopt the others."""
@@ -103,19 +104,22 @@ class Fleet:
             return None
         slot.draining = True
         slot.drains.append(message)
+        if slot not in self._draining:
+            self._draining.append(slot)
         self._system.clock.call_later(max(0.0, message.deadline - now), self._supervisor, DrainDue(slot))
         return slot
 
-    def settle_drain(self, slot: BackendSlot) -> bool:
-        """When a draining slot is empty, say so to those who wait; True when it was removed."""
-        if not slot.draining or slot.in_flight:
-            return False
-        drains, slot.drains = slot.drains, []
-        removed = any(message.remove for message in drains)
-        if removed:
-            self.retire(slot)
-        for message in drains:
-            message.reply.set(slot.drain_cancelled)
+    def settle_drains(self) -> bool:
+        """Tell those who wait for a slot that is empty now; True when one was removed."""
+        removed = False
+        for slot in [slot for slot in self._draining if not slot.in_flight]:
+            self._draining.remove(slot)
+            drains, slot.drains = slot.drains, []
+            if any(message.remove for message in drains):
+                self.retire(slot)
+                removed = True
+            for message in drains:
+                message.reply.set(slot.drain_cancelled)
         return removed
 
     def retire(self, slot: BackendSlot) -> None:

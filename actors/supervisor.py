@@ -77,9 +77,8 @@ class Supervisor(TreeActor):
         """After every change: let go what can, and see to the timers."""
         if self._stopping:
             return
-        for slot in self._roster.slots.values():
-            if slot.drains and self._fleet.settle_drain(slot):
-                self._departures.changed()
+        if self._fleet.settle_drains():
+            self._departures.changed()
         delay = self._departures.pump()
         if delay is not None:
             self._wake_in(delay)

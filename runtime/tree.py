@@ -75,8 +75,10 @@ class Tree:
         self.guardian: pykka.ActorRef[Any] | None = None
         self.children: dict[str, Child] = {}
         self._parent: Address = Address("guardian")
+        self._charges: list[Charge] = []
         for plan in self._plans():
-            self.children[plan.slot] = self._child(plan)
+            child = self.children[plan.slot] = self._child(plan)
+            self._charges.append(Charge(child, plan.essential))
         self.roster = Roster(
             config,
             [self.make_slot(backend, transports[backend.name]) for backend in config.backends],
@@ -170,8 +172,6 @@ class Tree:
         Args:
             runtime: who is told of the guardian's own end, and of what it cannot mend.
         """
-        essential = {plan.slot: plan.essential for plan in self._plans()}
-        charges = [Charge(child, essential[slot]) for slot, child in self.children.items()]
-        self.guardian = self.system.spawn(Guardian, charges, runtime, slot="guardian", parent=runtime)
+        self.guardian = self.system.spawn(Guardian, self._charges, runtime, slot="guardian", parent=runtime)
         if self.guardian is not None:
             self._parent.occupy(self.guardian)
