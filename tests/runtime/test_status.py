@@ -10,6 +10,7 @@ import pytest
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.errors import DeadlineExceededError, RuntimeStoppedError
 from showcaller.actors.messages import Promoted
+from showcaller.actors.supervisor import Supervisor
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.live import PATIENCE, Gate, Peer, backend_of, ready, running
 
@@ -148,3 +149,16 @@ def test_a_crash_shows_with_its_reason_and_its_restart() -> None:
         assert a.actor.last_crash is not None
         assert "DrillError" in a.actor.last_crash
         assert "the text" not in a.actor.last_crash
+
+
+def test_a_runtime_that_has_started_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start` returns when the backends run, however long the supervisor takes for that."""
+    begin = Supervisor.on_start
+
+    def slowly(self: Supervisor) -> None:
+        threading.Event().wait(0.2)
+        begin(self)
+
+    monkeypatch.setattr(Supervisor, "on_start", slowly)
+    with running({"a": Peer(ready)}) as runtime:
+        assert [backend.actor.state for backend in runtime.status().backends] == ["running"]

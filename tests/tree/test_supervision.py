@@ -11,7 +11,9 @@ from showcaller.actors.errors import (
     ServerError,
 )
 from showcaller.actors.kernel.child import ChildState
-from showcaller.actors.messages import Escalated
+from showcaller.actors.messages import Escalated, WindDown
+from showcaller.actors.policies.quota_ledger import QuotaLimits
+from showcaller.actors.quota_manager import QuotaBook
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
@@ -249,8 +251,6 @@ def test_the_message_that_kills_the_supervisor_does_not_kill_it_twice() -> None:
 
 def test_an_orderly_stop_ends_the_tree_in_reverse() -> None:
     """The guardian is the last to go, and nobody is restarted meanwhile."""
-    from showcaller.actors.messages import WindDown
-
     s = stage({"a": Script(OK), "b": Script(OK)})
     guardian = s.tree.guardian
     assert guardian is not None
@@ -342,3 +342,27 @@ def test_a_backend_whose_every_seat_hangs_says_so() -> None:
     second = s.submit("second", timeout=60)
     s.advance(0.1)
     assert "all its seats hang" in str(second.exception(0))
+
+
+def test_an_orderly_stop_leaves_no_recording_unsent() -> None:
+    """What was collected for the observers and not yet sent goes out before they stop."""
+    s = stage({"a": Script(OK)})
+    s.submit()
+    s.advance(0.1)
+    assert s.tree.recordings.get_recordings() == []
+    guardian = s.tree.guardian
+    assert guardian is not None
+    guardian.tell(WindDown())
+    s.settle()
+    assert [kept.backend for kept in s.tree.recordings.get_recordings()] == ["a"]
+
+
+def test_a_backend_that_comes_back_under_the_same_limits_has_spent_what_it_has_spent() -> None:
+    """Removing and adding it again is no way around its limits; other limits begin a new account."""
+    book = QuotaBook(QuotaLimits())
+    book.open("a", QuotaLimits(rpm=1))
+    assert book.reserve(1, "a", 1, 0.0) is None
+    book.open("a", QuotaLimits(rpm=1))
+    assert book.reserve(2, "a", 1, 0.0) is not None
+    book.open("a", QuotaLimits(rpm=2))
+    assert book.reserve(3, "a", 1, 0.0) is None
