@@ -68,7 +68,7 @@ class Seat:
             return self._advance()
         except ShowcallerError as error:
             self._end(error)
-        except BaseException as error:  # noqa: BLE001 - whatever a transport raises is a failed attempt
+        except BaseException as error:
             self._end(
                 BackendCrashedError(
                     f"{self._attempt.backend}: its transport raised {type(error).__name__}; this is a bug in the "
@@ -78,6 +78,8 @@ class Seat:
                 )
             )
             TRANSPORT_RAISED.say(self._attempt.backend, error=error)
+            if not isinstance(error, Exception):
+                raise
         return None
 
     def wait(self, seconds: float) -> None:
@@ -209,3 +211,5 @@ class Seat:
         )
         if raised is not None:
             TRANSPORT_RAISED.say(self._attempt.backend, error=raised)
+            if not isinstance(raised, Exception):
+                raise raised

@@ -77,6 +77,10 @@ class Ticket:
                 if reader is self.reader:
                     return chunk
 
+    def is_readable(self) -> bool:
+        """Would `take_chunk` return or raise at once?"""
+        return self.reader is not None and self.reader.ready
+
     def complete(self, outcome: Outcome) -> bool:
         """Give the request its outcome; False when it has one already, and nothing changes."""
         with self._lock:

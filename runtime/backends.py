@@ -76,7 +76,7 @@ class Backends:
                 self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
         except ShowcallerError:
             if made is not None:
-                close_all({config.name: made}).join(CLOSING_SECONDS)
+                close_all({config.name: made}, self._tree.system.workers).join(CLOSING_SECONDS)
             raise
 
     def drain(self, name: str, timeout: float = 30.0) -> int:
@@ -107,7 +107,7 @@ class Backends:
         self._refuse("remove")
         slot = self._slot(name)
         cancelled = self._drain(name, timeout, remove=True)
-        close_all({name: slot.transport}).join(CLOSING_SECONDS)
+        close_all({name: slot.transport}, self._tree.system.workers).join(CLOSING_SECONDS)
         slot.workers.join(CLOSING_SECONDS)
         return cancelled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from showcaller.actors.kernel.workers import ThreadWorkers, Workers
+from showcaller.actors.kernel.workers import Workers, WorkersFactory
 from showcaller.actors.log import TRANSPORT_RAISED
 from showcaller.actors.transport import Transport
 
@@ -28,9 +28,9 @@ class _Close:
         """Never called: a close has no pauses."""
 
 
-def close_all(transports: Mapping[str, Transport]) -> Workers:
-    """Begin to close every transport; join what is returned to wait for that."""
-    workers = ThreadWorkers("closing", THREADS)
+def close_all(transports: Mapping[str, Transport], make_workers: WorkersFactory) -> Workers:
+    """Begin to close every transport on workers of their own; join what is returned to wait for that."""
+    workers = make_workers("closing", THREADS)
     for name, transport in transports.items():
         job = _Close(name, transport)
         try:

@@ -25,6 +25,7 @@ from showcaller.actors.flight import Flight
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import Clock, Timer
+from showcaller.actors.kernel.context import about_to_wait
 from showcaller.actors.kernel.message import Message, Recipient
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.messages import Coalesce, FlightDone, Route, Withdrawn
@@ -265,8 +266,9 @@ class Edge:
 
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until nothing is open, at most `timeout` seconds."""
+        left = about_to_wait("waiting for open requests", lambda: not self._open, timeout)
         with self._lock:
-            return self._nothing_open.wait_for(lambda: not self._open, timeout)
+            return self._nothing_open.wait_for(lambda: not self._open, left)
 
     def fail_all(self, error: ShowcallerError) -> None:
         """Give everything that is open this error."""

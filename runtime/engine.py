@@ -1,43 +1,36 @@
-"""The engine of a runtime: its threads and its tree, begun together and ended in reverse, each within a bound."""
+"""The engine of a runtime: its machine and its tree, begun together and ended in reverse, each within a bound."""
 
 from __future__ import annotations
 
 import contextlib
-import random
-import threading
 from collections.abc import Callable, Mapping
 
-from pykka import ActorDeadError
+from pykka import ActorDeadError, Timeout
 from pykka.messages import _ActorStop
 
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RuntimeStoppedError
-from showcaller.actors.kernel.clock import SystemClock
-from showcaller.actors.kernel.dispatcher import PinnedDispatcher, SharedDispatcher
 from showcaller.actors.kernel.message import Down
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.kernel.system import ActorSystem
-from showcaller.actors.kernel.watchdog import Watchdog
-from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.log import THREADS_LEFT
 from showcaller.actors.messages import Escalated, Ready, WindDown
 from showcaller.actors.transport import Transport
 from showcaller.runtime.backends import Backends
 from showcaller.runtime.closing import close_all
+from showcaller.runtime.machine import Machine
 from showcaller.runtime.tree import Tree
 
 READY_SECONDS = 10.0
 """How long the tree may take to stand."""
 TEARDOWN_SECONDS = 2.0
 """How long an end waits for actors, transports and threads altogether."""
-CALLBACK_THREADS = 4
 
 
 class Root:
     """The guardian's parent: hears of its end, and of what it could not mend."""
 
     def __init__(self, fail: Callable[[str], None]) -> None:
-        self.guardian_down = threading.Event()
+        self.guardian_down = ReplyFuture()
         self._fail = fail
 
     def tell(self, message: Down | Escalated) -> None:
@@ -55,36 +48,25 @@ class Engine:
 
     Args:
         config, transports: what the tree is built from.
-        clock: keeps the time of all of it.
+        machine: what it runs on.
         fail: called, on the shared thread, with the reason why it cannot go on.
 
     Attributes:
         tree: the actors, and what outlives them.
-        callbacks: the threads that run the caller's functions.
+        machine: the same as the argument.
     """
 
     def __init__(
         self,
         config: RuntimeConfig,
         transports: Mapping[str, Transport],
-        clock: SystemClock,
+        machine: Machine,
         fail: Callable[[str], None],
     ) -> None:
-        self._clock = clock
-        self._shared = SharedDispatcher("core", clock.now)
-        self._pinned = PinnedDispatcher()
-        self._watchdog = Watchdog(self._shared, clock)
+        self.machine = machine
+        self._clock = machine.system.clock
         self._root = Root(fail)
-        self.callbacks = ThreadWorkers("callbacks", CALLBACK_THREADS)
-        system = ActorSystem(
-            clock=clock, rng=random.Random(), shared=self._shared, pinned=self._pinned, workers=ThreadWorkers
-        )
-        self.tree = Tree(system, config, transports)
-
-    @property
-    def stuck(self) -> str | None:
-        """What the watchdog says of the shared thread, or None."""
-        return self._watchdog.stuck
+        self.tree = Tree(machine.system, config, transports)
 
     def begin(self) -> None:
         """Start, and wait until the supervisor has started the backends.
@@ -92,7 +74,7 @@ class Engine:
         Raises:
             pykka.Timeout: that took longer than READY_SECONDS.
         """
-        self._watchdog.start()
+        self.machine.start()
         self.tree.start(self._root)
         standing = ReplyFuture()
         self.tree.address("supervisor").tell(Ready(standing))
@@ -108,23 +90,24 @@ class Engine:
         backends.close(error)
         guardian = self.tree.guardian
         if guardian is not None:
-            with contextlib.suppress(ActorDeadError):
+            with contextlib.suppress(ActorDeadError, Timeout):
                 guardian.tell(WindDown())
                 # The rest of the time is for what does not depend on a core that is stuck.
-                self._root.guardian_down.wait(TEARDOWN_SECONDS / 2)
+                self._root.guardian_down.get(timeout=TEARDOWN_SECONDS / 2)
         self._stop_what_is_left()
         backends.let_go(error)
         # Not earlier: a backend that was being added is among them only now.
         slots = self.tree.roster.slots
         for slot in slots.values():
             slot.workers.close()
-        closing = close_all({name: slot.transport for name, slot in slots.items()})
-        self.callbacks.close()
-        self._watchdog.stop()
+        workers = self.tree.system.workers
+        closing = close_all({name: slot.transport for name, slot in slots.items()}, workers)
+        callbacks = self.machine.callbacks
+        callbacks.close()
         # What may hang for ever is waited for last.
-        hanging = sum(not part.stop(left()) for part in (self._clock, self._pinned, self._shared))
-        for workers in (self.callbacks, closing, *(slot.workers for slot in slots.values())):
-            hanging += workers.join(left())
+        hanging = self.machine.stop(left)
+        for pool in (callbacks, closing, *(slot.workers for slot in slots.values())):
+            hanging += pool.join(left())
         if hanging:
             THREADS_LEFT.say(hanging)
 

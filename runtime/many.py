@@ -10,7 +10,7 @@ from contextlib import suppress
 from attrs import evolve
 
 from showcaller.actors.errors import ConfigurationError, OverloadedError
-from showcaller.actors.kernel.context import SLICE, forbid_waiting
+from showcaller.actors.kernel.context import SLICE, about_to_wait, forbid_waiting
 from showcaller.actors.models import Errored, Outcome
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
@@ -43,9 +43,10 @@ def _outcome(started: Pending | Errored) -> Outcome:
 
 
 def _wait_for_one(done: queue.SimpleQueue[None]) -> None:
+    left = about_to_wait("Runtime.ask_many()", lambda: not done.empty(), None)
     while True:
         with suppress(queue.Empty):
-            return done.get(timeout=SLICE)
+            return done.get(timeout=SLICE if left is None else left)
 
 
 def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:

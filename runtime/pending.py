@@ -13,7 +13,7 @@ from typing import Any
 
 from showcaller.actors.errors import RequestCancelledError, ShowcallerError
 from showcaller.actors.kernel import fork
-from showcaller.actors.kernel.context import SLICE, forbid_waiting
+from showcaller.actors.kernel.context import SLICE, about_to_wait
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.log import CALLBACK_RAISED
 from showcaller.actors.models import Answered, BackendResponse, Outcome
@@ -106,10 +106,10 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             concurrent.futures.CancelledError: it was cancelled.
             ShowcallerError: it failed.
         """
-        self._refuse_waiting("Pending.result()")
-        if timeout is None:
+        left = self._about_to_wait("Pending.result()", timeout)
+        if left is None:
             self._wait_in_slices()
-        error = super().exception(timeout)
+        error = super().exception(left)
         if isinstance(error, ShowcallerError):
             # Each raise adds to the traceback of what it raises, and there may be many who ask.
             raise error.copy()
@@ -117,13 +117,13 @@ class Pending(concurrent.futures.Future[BackendResponse]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error, or None when it was answered; raises as `result` does when it does not come."""
-        self._refuse_waiting("Pending.exception()")
-        return super().exception(timeout)
+        return super().exception(self._about_to_wait("Pending.exception()", timeout))
 
-    def _refuse_waiting(self, call: str) -> None:
-        if self.outcome is None:
-            fork.refuse_if_forked(self._born)
-            forbid_waiting(call)
+    def _about_to_wait(self, call: str, timeout: float | None) -> float | None:
+        if self.outcome is not None:
+            return timeout
+        fork.refuse_if_forked(self._born)
+        return about_to_wait(call, self.done, timeout)
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn(self)` on a callback thread when there is an outcome."""

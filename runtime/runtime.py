@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import secrets
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -21,9 +20,11 @@ from showcaller.actors.health_monitor import HealthBoard
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.recorder import Recordings
+from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
 from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
@@ -31,6 +32,7 @@ from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
 from showcaller.runtime.logging import set_up_logging
+from showcaller.runtime.machine import Machine, ThreadMachine
 from showcaller.runtime.many import ask_many, ask_many_async
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
@@ -63,28 +65,28 @@ class Runtime:
         self,
         config: RuntimeConfig,
         transports: Mapping[str, Transport],
-        factory: TransportFactory,
-        clock: SystemClock,
+        make_transport: Callable[[BackendConfig], Transport],
+        machine: Machine,
     ) -> None:
         """Use `Runtime.start`."""
-        self._engine = Engine(config, transports, clock, self._fail)
+        self._engine = Engine(config, transports, machine, self._fail)
         self._tree = self._engine.tree
         self._edge = Edge(
             config.runtime,
-            clock=clock,
+            clock=machine.system.clock,
             roster=self._tree.roster,
             flights=self._tree.flights,
             deduplicator=self._tree.address("deduplicator"),
             supervisor=self._tree.address("supervisor"),
-            callbacks=self._engine.callbacks,
-            name=secrets.token_hex(4),
+            callbacks=machine.callbacks,
+            name=machine.name,
         )
         self._stop_timeout = config.runtime.stop_timeout
         self._born = fork.generation()
         # Reentrant: a signal handler may stop what its own thread is just stopping.
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
-        self.backends = Backends(self._tree, factory.make)
+        self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
             self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
         )
@@ -94,16 +96,19 @@ class Runtime:
         cls,
         config: RuntimeConfig | str | Path | None = None,
         *,
-        transports: Mapping[str, Transport] | None = None,
+        transports: Mapping[str, Transport] | Callable[[BackendConfig], Transport] | None = None,
         progress: Any = None,
+        machine: Machine | None = None,
     ) -> Self:
         """Start a runtime.
 
         Args:
             config: a RuntimeConfig, or the path of a TOML file. None takes the file that is found where
                 `showcaller` says that it looks, and without one what this machine offers.
-            transports: for backends named here, what carries out their attempts, instead of their type's own.
+            transports: for backends named here, what carries out their attempts, instead of their type's own;
+                or what makes that for every backend.
             progress: shows the download of an embedded model; see model_store.Progress.
+            machine: what it runs on; threads when left out.
 
         Raises:
             ConfigurationError: the configuration is wrong, or there is none and nothing to use, or
@@ -111,21 +116,24 @@ class Runtime:
         """
         set_up_logging()
         resolved = _resolve(config)
-        given = dict(transports or {})
-        names = [backend.name for backend in resolved.backends]
-        for name in given:
-            if name not in names:
-                raise ConfigurationError(f"transports: no backend is named {name!r}{nearest(name, names)}")
-        clock = SystemClock()
-        factory = TransportFactory(clock, progress)
-        made: dict[str, Transport] = given
+        made: dict[str, Transport] = {}
+        if isinstance(transports, Mapping):
+            names = [backend.name for backend in resolved.backends]
+            for name in transports:
+                if name not in names:
+                    raise ConfigurationError(
+                        f"transports: no backend is named {name!r}{nearest(name, names)}"
+                    )
+            made.update(transports)
+        machine = machine or ThreadMachine(SystemClock())
+        make = transports if callable(transports) else TransportFactory(machine.system.clock, progress).make
         try:
             for backend in resolved.backends:
-                if backend.name not in given:
-                    made[backend.name] = factory.make(backend)
-            runtime = cls(resolved, made, factory, clock)
+                if backend.name not in made:
+                    made[backend.name] = make(backend)
+            runtime = cls(resolved, made, make, machine)
         except BaseException:
-            close_all(made).join(TEARDOWN_SECONDS)
+            close_all(made, ThreadWorkers).join(TEARDOWN_SECONDS)
             raise
         try:
             runtime._begin()
@@ -267,7 +275,7 @@ class Runtime:
     def status(self) -> RuntimeStatus:
         """A snapshot of the tree; answers even when the core is stuck."""
         fork.refuse_if_forked(self._born)
-        return take_status(self._tree, self._edge.account, self._engine.stuck)
+        return take_status(self._tree, self._edge.account, self._engine.machine.stuck)
 
     @property
     def health(self) -> HealthBoard:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from showcaller.actors.kernel import fork
-from showcaller.actors.kernel.context import forbid_waiting
+from showcaller.actors.kernel.context import about_to_wait
 from showcaller.actors.kernel.errors import ForkedProcessError
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
@@ -47,8 +47,7 @@ class ChatStream:
 
     def __next__(self) -> StreamChunk:
         fork.refuse_if_forked(self._born)
-        forbid_waiting("reading a stream")
-        chunk = self._ticket.take_chunk(None)
+        chunk = self._ticket.take_chunk(about_to_wait("reading a stream", self._ticket.is_readable, None))
         if chunk is None:
             raise StopIteration
         return chunk

@@ -12,7 +12,7 @@ from pykka.messages import _ActorStop
 
 from showcaller.actors.kernel.actor import MARK, KernelActor
 from showcaller.actors.kernel.log import log
-from showcaller.actors.kernel.mailbox import Mailbox
+from showcaller.actors.kernel.mailbox import MailboxFactory
 from showcaller.actors.kernel.message import Crash, Down, Recipient
 
 
@@ -24,17 +24,21 @@ class Cell:
         phase: what the actor is doing: __init__, on_start, on_<message>, on_stop, on_failure.
         stopped: Pykka's event of that name: it takes no messages any more.
         ended: its parent has been told.
+        interrupt: what it died of, when that was no Exception, such as KeyboardInterrupt.
     """
 
-    def __init__(self, slot: str, generation: int, parent: Recipient, capacity: int) -> None:
+    def __init__(
+        self, slot: str, generation: int, parent: Recipient, mailbox: MailboxFactory, capacity: int
+    ) -> None:
         self.slot = slot
         self.generation = generation
         self.name = f"{MARK}{slot}#{generation}"
         self.parent = parent
-        self.mailbox = Mailbox(self.name, capacity)
+        self.mailbox = mailbox(self.name, capacity)
         self.phase = "__init__"
         self.stopped = threading.Event()
         self.ended = threading.Event()
+        self.interrupt: BaseException | None = None
         self._actor: KernelActor | None = None
         self._crash: Crash | None = None
         self._ending = threading.Lock()
@@ -59,6 +63,8 @@ class Cell:
         """Note what the actor dies of; the first reason stays."""
         if self._crash is None:
             self._crash = Crash(self.phase, error)
+            if not isinstance(error, Exception):
+                self.interrupt = error
 
     def turn(self, messages: int) -> None:
         """Run on_start in the first turn, and in each later one up to `messages` that have arrived."""

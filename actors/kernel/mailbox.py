@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
@@ -23,6 +23,13 @@ from showcaller.actors.kernel.message import Message
 def refusable(message: Any) -> bool:
     """May a full mailbox refuse the message? What is not a Message of ours always may."""
     return message.refusable if isinstance(message, Message) else True
+
+
+class MailboxFactory(Protocol):
+    """Makes a mailbox."""
+
+    def __call__(self, owner: str, capacity: int) -> Mailbox:
+        """A mailbox for an incarnation, with so many places for what may be refused."""
 
 
 class Mailbox:

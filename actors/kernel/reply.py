@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pykka import Future, Timeout
 
-from showcaller.actors.kernel.context import SLICE, forbid_waiting
+from showcaller.actors.kernel.context import SLICE, about_to_wait
 from showcaller.actors.kernel.log import log
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class ReplyFuture(Future[Any]):
         if self._get_hook is not None:
             return super().get(timeout=timeout)
         if not self._done:
-            forbid_waiting("Future.get()")
-            while not self._gate.acquire(timeout=SLICE if timeout is None else max(0.0, timeout)):
-                if timeout is not None:
+            left = about_to_wait("Future.get()", lambda: self._done, timeout)
+            while not self._gate.acquire(timeout=SLICE if left is None else max(0.0, left)):
+                if left is not None:
                     raise Timeout(f"{timeout} seconds")
             self._gate.release()
         if self._error is not None:

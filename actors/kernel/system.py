@@ -12,12 +12,13 @@ from showcaller.actors.kernel.actor import KernelActor
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.dispatcher import Dispatcher
+from showcaller.actors.kernel.mailbox import Mailbox, MailboxFactory
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.workers import WorkersFactory
 
 
 class ActorSystem:
-    """Spawns actors. A simulation gives the same actors another clock, dispatcher and workers.
+    """Spawns actors. A simulation gives the same actors another clock, dispatcher, workers and mailbox.
 
     Attributes:
         clock: time and timers.
@@ -25,6 +26,7 @@ class ActorSystem:
         shared: the dispatcher of the non-blocking core.
         pinned: the dispatcher of actors that do slow work.
         workers: makes the pools whose threads do the I/O.
+        mailbox: makes the inbox of an incarnation.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class ActorSystem:
         shared: Dispatcher,
         pinned: Dispatcher,
         workers: WorkersFactory,
+        mailbox: MailboxFactory = Mailbox,
     ) -> None:
         self.clock = clock
         self.rng = rng
         self.shared = shared
         self.pinned = pinned
         self.workers = workers
+        self.mailbox = mailbox
         self._born = fork.generation()
 
     def spawn(
@@ -71,7 +75,7 @@ class ActorSystem:
             ForkedProcessError: the process was forked.
         """
         fork.refuse_if_forked(self._born)
-        cell = Cell(slot, generation, parent, capacity)
+        cell = Cell(slot, generation, parent, self.mailbox, capacity)
         ref = cell.build(actor_class, *args, **kwargs)
         if ref is None:
             return None

@@ -76,7 +76,7 @@ def test_status_and_deadlines_are_kept_while_the_core_is_stuck() -> None:
         assert release.wait(PATIENCE)
 
     with running({"a": Peer(ready)}) as runtime:
-        runtime._engine._watchdog.limit = 0.0
+        runtime._engine.machine._watchdog.limit = 0.0
         on_core(runtime, block)
         try:
             assert inside.wait(PATIENCE)
@@ -127,7 +127,7 @@ def test_a_stop_ends_open_requests_even_when_the_core_is_stuck() -> None:
         assert pending.done()
         draining.join(PATIENCE)
         assert drains
-        core = runtime._engine._shared.thread
+        core = runtime._engine.machine._shared.thread
         assert core is not None
         assert core.is_alive()
         release.set()

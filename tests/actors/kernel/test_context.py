@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
-from showcaller.actors.kernel.context import forbid_waiting, stepping
+from showcaller.actors.kernel.cell import Cell
+from showcaller.actors.kernel.context import about_to_wait, forbid_waiting, paced_by, stepping
 from showcaller.actors.kernel.errors import BlockingCallError
+from showcaller.actors.kernel.mailbox import Mailbox
 
 
 def test_waiting_is_forbidden_while_the_thread_steps_and_only_there():
@@ -26,3 +28,51 @@ def test_waiting_is_forbidden_while_the_thread_steps_and_only_there():
         other.start()
         assert allowed.wait(10.0)
     forbid_waiting("get()")
+
+
+class Pacemaker:
+    """Keeps what it was asked for."""
+
+    def __init__(self):
+        self.waits, self.refusals = [], []
+
+    def pass_until(self, ready, timeout):
+        self.waits.append((ready(), timeout))
+
+    def refused(self, error):
+        self.refusals.append(error)
+
+
+def test_a_wait_takes_as_long_as_it_was_given():
+    """Nothing else decides on an ordinary thread."""
+    assert about_to_wait("get()", lambda: False, None) is None
+    assert about_to_wait("get()", lambda: False, 2.5) == 2.5
+
+
+def test_where_a_pacemaker_lets_time_pass_there_is_nothing_left_to_wait_for():
+    """It was asked to let time pass, with the same bound; outside of it nothing has changed."""
+    pacemaker = Pacemaker()
+    with paced_by(pacemaker):
+        assert about_to_wait("get()", lambda: False, 2.5) == 0.0
+        assert about_to_wait("get()", lambda: True, None) == 0.0
+    assert pacemaker.waits == [(False, 2.5), (True, None)]
+    assert about_to_wait("get()", lambda: False, 2.5) == 2.5
+
+
+def test_a_pacemaker_hears_of_a_step_that_would_wait():
+    """The call is refused as anywhere, and no time passes."""
+    pacemaker = Pacemaker()
+    with paced_by(pacemaker), stepping("core"), pytest.raises(BlockingCallError, match="core") as caught:
+        about_to_wait("get()", lambda: False, None)
+    assert pacemaker.refusals == [caught.value]
+    assert pacemaker.waits == []
+
+
+def test_an_actor_that_dies_of_what_ends_programs_says_so(keeper):
+    """Whoever steps it can let that go on; another death leaves nothing there."""
+    ended, crashed = (Cell("slot", 1, keeper, Mailbox, 10) for _ in range(2))
+    for cell, error in ((ended, KeyboardInterrupt()), (crashed, ValueError())):
+        cell.crashed(error)
+        cell.end()
+    assert isinstance(ended.interrupt, KeyboardInterrupt)
+    assert crashed.interrupt is None

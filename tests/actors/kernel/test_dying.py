@@ -11,6 +11,7 @@ from pykka._envelope import Envelope
 from showcaller.actors.kernel.actor import KernelActor
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.errors import ActorCrashedError
+from showcaller.actors.kernel.mailbox import Mailbox
 from showcaller.actors.kernel.reply import ReplyFuture
 
 BOUND = 10.0
@@ -325,7 +326,7 @@ def test_a_parent_that_is_dead_is_no_error(host):
 
 def test_what_is_in_hand_is_answered_even_when_pykka_could_not(keeper):
     """The last net: no asker hangs, whatever the loop died of."""
-    cell = Cell("slot", 1, keeper, 10)
+    cell = Cell("slot", 1, keeper, Mailbox, 10)
     future = ReplyFuture()
     cell.mailbox.put(Envelope("asked", future))
     cell.mailbox.get()
