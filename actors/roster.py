@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve
 
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.errors import UnknownModelError
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.outbox import Outbox
 from showcaller.actors.settings import RouteConfig
@@ -51,12 +50,8 @@ class Roster:
                 routes.append(evolve(route, targets=targets))
         backends = tuple(backend for backend in self.config.backends if backend.name != slot.name)
         settings = self.config.runtime
-        try:
-            self.config = evolve(self.config, backends=backends, routes=routes)
-        except UnknownModelError:
-            self.config = evolve(
-                self.config, runtime=evolve(settings, model=None), backends=backends, routes=routes
-            )
+        left = evolve(self.config, runtime=evolve(settings, model=None), backends=backends, routes=routes)
+        self.config = evolve(left, runtime=settings) if settings.model in left.names else left
 
     def slots_of(self, route: RouteConfig) -> list[BackendSlot]:
         """The slots of a route's targets, in order."""

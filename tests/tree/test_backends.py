@@ -106,6 +106,16 @@ def test_removing_the_last_target_of_a_route_fails_what_waits_for_it() -> None:
     s.wake_cancelled()
 
 
+def test_a_backend_comes_back_after_the_last_one_was_removed() -> None:
+    """The default named a route that is gone: it must not stand in the way of what comes."""
+    s = stage({"a": Script(OK)})
+    drain(s, "a", 0.0, remove=True)
+    assert add(s, "a", Script(OK)) is None
+    pending = s.submit(model="a")
+    s.advance(1)
+    assert pending.result(0).backend == "a"
+
+
 def test_draining_an_unknown_backend_says_which_are_known() -> None:
     """The error names them."""
     s = stage({"a": Script(OK)})
