@@ -1,0 +1,461 @@
+"""A flight under every schedule: each of its requests gets one outcome, and an attempt answers or is revoked."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from showcaller.actors import cancel, flight, stream_buffer, ticket
+from showcaller.actors.enums import RequestPriority
+from showcaller.actors.errors import RequestCancelledError, ServerError
+from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.models import Answered, BackendResponse, ChatRequest, Errored, StreamChunk
+from showcaller.actors.ticket import Ticket
+
+REQUEST = ChatRequest("Hello")
+GONE = RequestCancelledError("gone")
+BROKEN = ServerError("broken")
+MODULES = {"lines": [flight], "locks": [ticket, cancel, stream_buffer]}
+THREE = {**MODULES, "at_locks": 2, "at_lines": 1}
+"""Three threads have many more schedules than two."""
+
+
+class Client:
+    """One who waits for an outcome; keeps every one that is delivered, and what was read of a stream."""
+
+    def __init__(self, request_id):
+        self.outcomes = []
+        self.read = []
+        self.ticket = Ticket(
+            request_id,
+            priority=RequestPriority.NORMAL,
+            created=0.0,
+            deadline=9.0,
+            deliver=lambda outcome: self.outcomes.append(outcome),
+        )
+
+    @property
+    def answered(self):
+        (outcome,) = self.outcomes
+        return isinstance(outcome, Answered)
+
+    def give_up(self):
+        """As the edge does it for a cancel or a deadline."""
+        if not self.ticket.complete(Errored(self.ticket.request_id, GONE)):
+            return None
+        return self.ticket.flight.detach(self.ticket, GONE)
+
+
+@define
+class World:
+    """A flight with its client and two attempts, two other clients with a flight of theirs; what each call said."""
+
+    flight: Flight
+    client: Client
+    first: AttemptRecord
+    second: AttemptRecord | None = None
+    guest: Client = field(factory=lambda: Client("guest"))
+    friend: Client = field(factory=lambda: Client("friend"))
+    other: Flight | None = None
+    landed: list = field(factory=list)
+    said: dict = field(factory=dict)
+
+
+def flight_of(client, landed, *, order=1, stream=False):
+    return Flight(
+        client.ticket, REQUEST, order=order, lane="lane", key=b"key", stream=stream, on_done=landed.append
+    )
+
+
+def world(*states, stream=False):
+    """A world whose attempts have come so far."""
+    client, landed = Client("client"), []
+    mine = flight_of(client, landed, stream=stream)
+    attempts = []
+    for slot, state in enumerate(states):
+        attempt = mine.next_attempt(f"slot {slot}", generation=1, epoch=1, tokens=1, deadline=9.0)
+        attempts.append(attempt)
+        if state is not AttemptState.RESERVING:
+            assert mine.dispatched(attempt, 9.0)
+        if state is AttemptState.CLAIMED:
+            assert mine.claim(attempt)
+    return World(mine, client, *attempts, landed=landed)
+
+
+def reserving():
+    return world(AttemptState.RESERVING)
+
+
+def dispatched():
+    return world(AttemptState.DISPATCHED)
+
+
+def claimed():
+    return world(AttemptState.CLAIMED)
+
+
+def hedged():
+    return world(AttemptState.CLAIMED, AttemptState.CLAIMED)
+
+
+def streaming():
+    return world(AttemptState.CLAIMED, stream=True)
+
+
+def coalescing(*, stream=False):
+    made = world(AttemptState.CLAIMED, stream=stream)
+    made.other = flight_of(made.guest, made.landed, order=2, stream=stream)
+    return made
+
+
+def coalescing_streams():
+    return coalescing(stream=True)
+
+
+def coalescing_two():
+    made = coalescing()
+    assert made.other.attach(made.friend.ticket)
+    return made
+
+
+def say(name):
+    """A body that keeps what it said under its name."""
+
+    def decorate(body):
+        def saying(world):
+            world.said[name] = body(world)
+
+        saying.__name__ = body.__name__
+        return saying
+
+    return decorate
+
+
+def response(client_ticket, source):
+    return BackendResponse(
+        content="Hi",
+        message={"role": "assistant", "content": "Hi"},
+        backend="b",
+        model="m",
+        source=source,
+        request_id=client_ticket.request_id,
+    )
+
+
+@say("attach")
+def attach(world):
+    return world.flight.attach(world.guest.ticket)
+
+
+@say("first")
+def answer(world):
+    return world.flight.answer(world.first, response)
+
+
+@say("second")
+def answer_too(world):
+    return world.flight.answer(world.second, response)
+
+
+@say("fail")
+def fail(world):
+    return world.flight.fail(BROKEN)
+
+
+@say("give up")
+def give_up(world):
+    return world.client.give_up()
+
+
+@say("guest")
+def guest_gives_up(world):
+    return world.guest.give_up()
+
+
+@say("claim")
+def claim(world):
+    return world.flight.claim(world.first)
+
+
+@say("commit")
+def commit(world):
+    return world.flight.commit(world.first)
+
+
+@say("commit too")
+def commit_too(world):
+    return world.flight.commit(world.second)
+
+
+@say("revoke")
+def revoke(world):
+    return world.flight.revoke(world.first)
+
+
+@say("revoke")
+def revoke_unclaimed(world):
+    return world.flight.revoke_unclaimed(world.first)
+
+
+@say("dispatch")
+def dispatch(world):
+    return world.flight.dispatched(world.first, 9.0)
+
+
+def hedge(world):
+    world.second = world.flight.next_attempt("slot 1", generation=1, epoch=1, tokens=1, deadline=9.0)
+
+
+@say("answer")
+def fly(world):
+    """A seat's whole way."""
+    return (
+        world.flight.claim(world.first)
+        and world.flight.commit(world.first)
+        and world.flight.answer(world.first, response)
+    )
+
+
+@say("answer")
+def stream(world):
+    if not world.flight.commit(world.first):
+        return False
+    world.flight.stream.offer(StreamChunk("0"))
+    return world.flight.answer(world.first, response)
+
+
+def read_as_guest(world):
+    while (chunk := world.guest.ticket.take_chunk(None)) is not None:
+        world.guest.read.append(chunk.text)
+    world.guest.read.append("end")
+
+
+def attach_and_read(world):
+    attach(world)
+    if world.said["attach"]:
+        read_as_guest(world)
+
+
+@say("take in")
+def take_in(world):
+    return world.flight.take_in(world.other)
+
+
+def take_in_and_fly(world):
+    """As the deduplicator does it: what cannot be taken in flies itself."""
+    take_in(world)
+    if not world.said["take in"]:
+        stream = world.other.stream
+        attempt = world.other.next_attempt("slot 2", generation=1, epoch=1, tokens=1, deadline=9.0)
+        assert world.other.dispatched(attempt, 9.0)
+        assert world.other.claim(attempt)
+        if stream is not None:
+            assert world.other.commit(attempt)
+            stream.offer(StreamChunk("0"))
+        assert world.other.answer(attempt, response)
+
+
+def landed_once(world):
+    assert world.landed == [world.flight]
+    assert world.flight.done
+    assert world.flight.tickets == ()
+    assert world.flight.live == []
+
+
+def attached_or_refused(world):
+    landed_once(world)
+    assert len(world.client.outcomes) == 1
+    assert len(world.guest.outcomes) == int(world.said["attach"])
+
+
+def answered_or_given_up(world):
+    landed_once(world)
+    assert world.client.answered or world.said["give up"] is not None
+    # Who cancels the flight cancels its attempt; who finds it answered leaves it alone.
+    assert world.first.scope.cancelled == (world.said["first"] is False)
+    assert world.said["first"] != (world.said["give up"] is True)
+
+
+def one_of_two(name, other):
+    def check(world):
+        assert sorted((world.said[name], world.said[other])) == [False, True]
+
+    return check
+
+
+def claimed_or_revoked(world):
+    one_of_two("claim", "revoke")(world)
+    assert world.flight.commit(world.first) == world.said["claim"]
+
+
+def committed_or_revoked(world):
+    one_of_two("commit", "revoke")(world)
+    assert world.first.scope.cancelled == world.said["revoke"]
+    assert world.flight.answer(world.first, response) == world.said["commit"]
+
+
+def flown_or_revoked(world):
+    one_of_two("answer", "revoke")(world)
+    assert world.client.outcomes == [] or world.said["answer"]
+    assert world.first.state is (AttemptState.ENDED if world.said["answer"] else AttemptState.REVOKED)
+
+
+def one_answered(world):
+    landed_once(world)
+    assert world.client.answered
+    one_of_two("first", "second")(world)
+    assert world.first.scope.cancelled == world.said["second"]
+    assert world.second.scope.cancelled == world.said["first"]
+
+
+def one_committed(world):
+    one_of_two("commit", "commit too")(world)
+    assert world.flight.live == [world.first if world.said["commit"] else world.second]
+    assert world.first.scope.cancelled != world.second.scope.cancelled
+
+
+def committed_alone(world):
+    assert world.said["commit"]
+    assert world.flight.live == [world.first]
+    assert world.second is None or world.second.scope.cancelled
+
+
+def not_sent_when_given_up(world):
+    landed_once(world)
+    assert world.said["give up"] is True
+    assert world.first.scope.cancelled
+    assert not world.flight.claim(world.first)
+
+
+def both_answered(world):
+    assert world.client.answered
+    assert world.guest.answered
+    assert sorted(each.order for each in world.landed) == [1, 2]
+    assert world.flight.tickets == world.other.tickets == ()
+
+
+def three_answered(world):
+    both_answered(world)
+    assert world.friend.answered
+
+
+def both_answered_and_read(world):
+    both_answered(world)
+    assert world.guest.read == ["0", "end"]
+
+
+def answered_but_not_kept(world):
+    assert world.guest.outcomes == [Errored("guest", GONE)]
+    assert world.flight.tickets == (world.client.ticket,)
+    assert world.other.done
+    assert answer(world) is None
+    assert world.client.answered
+    assert len(world.guest.outcomes) == 1
+
+
+def test_who_attaches_to_a_flight_that_ends_has_its_outcome_or_is_refused(explore):
+    """By an answer, by an error, and by the last one who waits for it giving up."""
+    explore(claimed, [attach, answer], attached_or_refused, **MODULES)
+    explore(claimed, [attach, fail], attached_or_refused, **MODULES)
+    explore(claimed, [attach, answer, fail], attached_or_refused, **THREE)
+
+
+def test_who_attaches_to_a_stream_that_begins_reads_it_from_the_start(explore):
+    """Or is refused; never from its middle, and never for ever."""
+
+    def check(world):
+        attached_or_refused(world)
+        assert world.guest.read == (["0", "end"] if world.said["attach"] else [])
+
+    explore(streaming, [attach_and_read, stream], check, **{**MODULES, "at_lines": 1})
+
+
+def test_the_last_who_gives_up_cancels_what_was_not_answered(explore):
+    """The request has one outcome and the flight lands once, whoever is first."""
+    explore(claimed, [give_up, answer], answered_or_given_up, **MODULES)
+
+
+def test_a_flight_that_fails_while_it_is_answered_and_given_up_ends_once(explore):
+    """Three may wish to end it."""
+
+    def check(world):
+        landed_once(world)
+        assert len(world.client.outcomes) == 1
+        assert [world.said["first"], world.said["fail"], world.said["give up"]].count(True) == 1
+
+    explore(claimed, [give_up, answer, fail], check, **THREE)
+
+
+def test_an_attempt_is_claimed_or_revoked_unclaimed(explore):
+    """Never both: what is given to another backend must not be sent by the first."""
+    explore(dispatched, [claim, revoke_unclaimed], claimed_or_revoked, **MODULES)
+
+
+def test_an_attempt_is_committed_or_revoked(explore):
+    """What has begun to reach a caller is not taken back, and what was taken back does not reach him."""
+    explore(claimed, [commit, revoke], committed_or_revoked, **MODULES)
+
+
+def test_an_attempt_answers_or_is_revoked(explore):
+    """On its whole way from claim to answer."""
+    explore(dispatched, [fly, revoke], flown_or_revoked, **MODULES)
+
+
+def test_an_attempt_that_nobody_waits_for_is_not_sent(explore):
+    """Dispatched or not when the last one gave up, it is cancelled and cannot be claimed."""
+    explore(reserving, [dispatch, give_up], not_sent_when_given_up, **MODULES)
+
+
+def test_one_of_two_attempts_answers(explore):
+    """The other one is cancelled, and every request has one outcome."""
+    explore(hedged, [answer, answer_too], one_answered, **MODULES)
+    explore(hedged, [commit, commit_too], one_committed, **MODULES)
+
+
+def test_no_attempt_begins_beside_one_that_has_committed(explore):
+    """It is refused, or was begun before and is revoked."""
+    explore(claimed, [commit, hedge], committed_alone, **MODULES)
+
+
+def test_a_request_that_is_taken_in_by_a_flight_that_lands_has_one_outcome(explore):
+    """From the one it came to or, when that has landed, from its own."""
+    explore(coalescing, [take_in_and_fly, answer], both_answered, **{**MODULES, "at_lines": 1})
+    explore(coalescing_two, [take_in_and_fly, answer], three_answered, **{**MODULES, "at_lines": 1})
+
+
+def test_a_stream_that_is_taken_in_is_read_whole(explore):
+    """Its reader may wait at the old stream when it is moved to the new one."""
+    explore(
+        coalescing_streams,
+        [take_in_and_fly, stream, read_as_guest],
+        both_answered_and_read,
+        **{**MODULES, "at_locks": 1, "at_lines": 0},
+    )
+
+
+def test_a_request_that_is_given_up_while_it_is_taken_in_keeps_no_flight_alive(explore):
+    """It is in neither of the two afterwards, and the one who shares goes on."""
+    explore(coalescing, [take_in, guest_gives_up], answered_but_not_kept, **MODULES)
+
+
+def test_a_planted_claim_without_the_lock_is_found(find, plant):
+    """It looks, is revoked, and is claimed all the same: sent twice."""
+    plant(Flight.claim, {"with self._lock:": "if True:"})
+    find(dispatched, [claim, revoke_unclaimed], claimed_or_revoked, **MODULES)
+
+
+def test_a_planted_attach_without_the_lock_is_found(find, plant):
+    """A request joins a flight that has just given its outcome to all others, and waits for ever."""
+    plant(Flight.attach, {"with self._lock:": "if True:"})
+    find(claimed, [attach, answer], attached_or_refused, **MODULES)
+
+
+def test_a_planted_answer_that_is_not_the_first_is_found(find, plant):
+    """Two hedged attempts both answer when neither looks whether the flight is done under its lock."""
+    plant(Flight.answer, {"with self._lock:": "if True:"})
+    find(hedged, [answer, answer_too], one_answered, **MODULES)
+
+
+def test_a_planted_move_that_forgets_who_gave_up_is_found(find, plant):
+    """The ghost of a cancelled request keeps an upstream call alive that nobody wants."""
+    plant(Flight.take_in, {"if ticket.done:": "if False:"})
+    find(coalescing, [take_in, guest_gives_up], answered_but_not_kept, **MODULES)
