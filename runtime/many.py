@@ -10,7 +10,7 @@ from contextlib import suppress
 from attrs import evolve
 
 from showcaller.actors.errors import ConfigurationError, OverloadedError
-from showcaller.actors.kernel.context import SLICE, about_to_wait, forbid_waiting
+from showcaller.actors.kernel.context import SLICE, Beats, about_to_wait, forbid_waiting
 from showcaller.actors.models import Errored, Outcome
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
@@ -103,6 +103,7 @@ async def ask_many_async(
         while len(started) < max_concurrency and start_next():
             pass
         while started:
+            await Beats(lambda: not done.empty())
             index = await done.get()
             outcome = _outcome(started.pop(index))
             start_next()

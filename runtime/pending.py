@@ -13,7 +13,7 @@ from typing import Any
 
 from showcaller.actors.errors import RequestCancelledError, ShowcallerError
 from showcaller.actors.kernel import fork
-from showcaller.actors.kernel.context import SLICE, about_to_wait
+from showcaller.actors.kernel.context import SLICE, Beats, about_to_wait
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.log import CALLBACK_RAISED
 from showcaller.actors.models import Answered, BackendResponse, Outcome
@@ -151,6 +151,7 @@ class Pending(concurrent.futures.Future[BackendResponse]):
 
         self.when_done(completed)
         try:
+            yield from Beats(self.done).__await__()
             yield from ready
         except asyncio.CancelledError:
             self.cancel()

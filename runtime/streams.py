@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from showcaller.actors.kernel import fork
-from showcaller.actors.kernel.context import about_to_wait
+from showcaller.actors.kernel.context import Beats, about_to_wait
 from showcaller.actors.kernel.errors import ForkedProcessError
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
@@ -97,6 +97,7 @@ class AsyncChatStream:
     async def _readable(self) -> None:
         import asyncio  # slow to import, and needed by few
 
+        await Beats(self._ticket.is_readable)
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
 

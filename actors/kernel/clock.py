@@ -124,7 +124,7 @@ class SystemClock:
         Raises:
             RuntimeError: it is the first timer, and the thread could not be started.
         """
-        at = time.monotonic() + delay
+        at = self.now() + delay
         with self._lock:
             if self._thread is None and not self._stopped:
                 thread = threading.Thread(target=self._run, name="showcaller-clock", daemon=True)
@@ -147,15 +147,19 @@ class SystemClock:
         thread.join(timeout)
         return not thread.is_alive()
 
+    def _pause(self, seconds: float) -> float:
+        """How long the thread waits for so many seconds of this clock to pass."""
+        return seconds
+
     def _run(self) -> None:
         while True:
             with self._lock:
                 if self._stopped:
                     return
-                timer = self._timers.pop_due(time.monotonic())
+                timer = self._timers.pop_due(self.now())
                 if timer is None:
                     at = self._timers.next_at()
-                    pause = threading.TIMEOUT_MAX if at is None else at - time.monotonic()
+                    pause = threading.TIMEOUT_MAX if at is None else self._pause(at - self.now())
                     self._changed.wait(min(max(0.0, pause), threading.TIMEOUT_MAX))
                     continue
             try:

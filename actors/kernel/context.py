@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -18,6 +18,9 @@ class Pacemaker(Protocol):
 
     def pass_until(self, ready: Callable[[], bool], timeout: float | None) -> None:
         """Let things happen until `ready`, or until `timeout` seconds have passed."""
+
+    def beat(self) -> None:
+        """Let one thing happen."""
 
     def refused(self, error: BlockingCallError) -> None:
         """A step has tried to wait."""
@@ -51,6 +54,27 @@ def paced_by(pacemaker: Pacemaker | None) -> Iterator[None]:
         yield
     finally:
         _here.pacemaker = before
+
+
+def is_paced() -> bool:
+    """Does time pass here only when a pacemaker lets it?"""
+    return _here.pacemaker is not None
+
+
+class Beats:
+    """To be awaited before every wait of a coroutine: where a pacemaker keeps the time, it passes here.
+
+    One thing happens at a time, until `ready`, and between two of them the event loop's other tasks go on.
+    """
+
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self._ready = ready
+
+    def __await__(self) -> Generator[None, None, None]:
+        pacemaker = _here.pacemaker
+        while pacemaker is not None and not self._ready():
+            pacemaker.beat()
+            yield
 
 
 def forbid_waiting(call: str) -> None:
