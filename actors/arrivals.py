@@ -26,7 +26,7 @@ from showcaller.actors.log import (
 )
 from showcaller.actors.messages import AttemptFinished, RetryDue
 from showcaller.actors.policies.retry import Retry, RetryPolicy, decide
-from showcaller.actors.reasons import final_error, interrupted
+from showcaller.actors.reasons import final_error, interrupted, out_of_time
 from showcaller.actors.roster import Roster
 from showcaller.actors.slot import BackendSlot
 
@@ -129,8 +129,7 @@ class Arrivals:
         if flight.live or flight.queued:
             return
         now = self._clock.now()
-        if now >= flight.deadline:
-            # The edge says so, to everyone who waits.
+        if flight.fail(out_of_time(flight), expired_by=now):
             return
         if flight.crashes >= MAX_CRASHES:
             flight.fail(final_error(flight))

@@ -319,10 +319,15 @@ class Flight:
         self._clean_up(scopes, None)
         return True
 
-    def fail(self, error: ShowcallerError) -> bool:
-        """Give every request that waits this error; False when the flight is done already."""
+    def fail(self, error: ShowcallerError, *, expired_by: float | None = None) -> bool:
+        """Give every request that waits this error; False when the flight is done already.
+
+        Args:
+            error: what each gets a copy of.
+            expired_by: only when its deadline has passed by then: a request that has just joined may have moved it.
+        """
         with self._lock:
-            if self.done:
+            if self.done or (expired_by is not None and expired_by < self.deadline):
                 return False
             tickets = self._tickets
             scopes = self._land()

@@ -8,6 +8,7 @@ from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendCrashedError,
     BudgetExceededError,
+    DeadlineExceededError,
     ShowcallerError,
     StreamInterruptedError,
 )
@@ -64,6 +65,15 @@ def too_late(flight: Flight, wait: float, limit: str | None) -> ShowcallerError:
         + "".join(f"; {error.message}" for error in flight.errors[-1:]),
         attempts=flight.errors,
         retry_after=wait,
+    )
+
+
+def out_of_time(flight: Flight) -> DeadlineExceededError:
+    """The last attempt ended when the deadline of everyone who waits had passed."""
+    return DeadlineExceededError(
+        f"request {flight.id} had no outcome before its deadline; raise its timeout, or see runtime.status(); "
+        f"its last attempt: {flight.errors[-1].message}",
+        maybe_executed=True,
     )
 
 

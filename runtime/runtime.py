@@ -125,17 +125,19 @@ class Runtime:
                         f"transports: no backend is named {name!r}{nearest(name, names)}"
                     )
             made.update(transports)
-        machine = machine or ThreadMachine(SystemClock())
-        make = transports if callable(transports) else TransportFactory(machine.system.clock, progress).make
+        runs_on = machine or ThreadMachine(SystemClock())
+        make = transports if callable(transports) else TransportFactory(runs_on.system.clock, progress).make
         try:
             for backend in resolved.backends:
                 if backend.name not in made:
                     made[backend.name] = make(backend)
-            runtime = cls(resolved, made, make, machine)
+            runtime = cls(resolved, made, make, runs_on)
         except BaseException:
             close_all(made, ThreadWorkers).join(TEARDOWN_SECONDS)
             raise
         try:
+            if machine is None:
+                _running.add(runtime)
             runtime._begin()
         except BaseException:
             runtime.stop(0.0)
@@ -143,7 +145,6 @@ class Runtime:
         return runtime
 
     def _begin(self) -> None:
-        _running.add(self)
         self._engine.begin()
         RUNTIME_STARTED.say(len(self.backends), len(self._tree.config.routes))
 

@@ -155,6 +155,7 @@ def test_an_asyncio_reader_is_woken_although_its_request_joined_another_just_the
         """The ticket, whose flight is taken in by another as soon as its reader was looked up."""
 
         take_chunk = ticket.take_chunk
+        is_readable = ticket.is_readable
         looked_up = False
 
         @property
