@@ -179,9 +179,12 @@ class Arrivals:
         """
         flight = record.flight
         unclaimed = flight.revoke_unclaimed(record)
-        if unclaimed:
+        if unclaimed or record.seat is None:
+            # Also what was cancelled meanwhile: without a seat nobody will ever say that it has ended.
             self._departures.free(slot, record, tokens=None)
-        elif record.state is not AttemptState.CLAIMED or not self._is_idempotent(flight, slot):
+        if not unclaimed and (
+            record.state is not AttemptState.CLAIMED or not self._is_idempotent(flight, slot)
+        ):
             return
         if in_hand or not unclaimed:
             flight.crashes += 1

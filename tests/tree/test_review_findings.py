@@ -406,3 +406,22 @@ def test_crashes_of_the_supervisor_leave_no_timers_behind() -> None:
         if type(entry[2].message).__name__ in ("Sweep", "Wake")
     ]
     assert len(sweeps) == 1
+
+
+def test_an_attempt_that_was_cancelled_before_it_had_a_seat_is_not_counted_after_its_actors_death() -> None:
+    """Nobody else would ever say that it has ended."""
+    s = stage({"a": Script(OK)}, max_parallel_requests=1)
+    pending = s.submit("given up")
+    while not s.tree.roster.slots["a"].in_flight or not any(
+        record.dispatched for record in s.tree.roster.slots["a"].in_flight.values()
+    ):
+        assert s.dispatcher.step()
+    died = s.sabotage("a", "on_execute", after=False)
+    pending.cancel()
+    s.settle()
+    assert died
+    assert not s.tree.roster.slots["a"].in_flight
+    after = s.submit("next")
+    s.advance(2)
+    assert after.result(0).content
+    s.at_rest()
