@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint format bench bench-peers build clean FORCE
+.PHONY: help run test soak lint format bench bench-peers build clean FORCE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -19,6 +19,7 @@ WHEEL = dist/showcaller-*-py3-none-any.whl
 help:
 	@echo "make run          a real model answers through the whole tree"
 	@echo "make test         the wheel in a clean environment, then every test, with coverage"
+	@echo "make soak         random scenarios in simulation, SEEDS=10000 of them; keeps the seeds that fail"
 	@echo "make lint         ruff, mypy, import-linter"
 	@echo "make format       let ruff format and fix what it can"
 	@echo "make bench        what a call costs, against the plain HTTP clients"
@@ -34,8 +35,12 @@ test: build/installed-dev build/smoke/ready build/smoke-embedded/ready
 	@build/smoke-embedded/bin/python -I scripts/smoke.py --embedded
 	@.venv/bin/coverage erase
 	@.venv/bin/pytest --cov --cov-report=
+	@$(VENV_PYTHON) scripts/soak.py --seeds 500
 	@.venv/bin/coverage report --include='actors/policies/*,actors/kernel/*' --fail-under=100 >build/gate.txt 2>&1 || \
 	    { cat build/gate.txt; echo "policies/ and kernel/ must be covered by branch to 100 %."; exit 1; }
+
+soak: build/installed-dev
+	@$(VENV_PYTHON) scripts/soak.py --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) --keep
 
 lint: build/installed-dev
 	@.venv/bin/ruff check .

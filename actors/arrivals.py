@@ -179,8 +179,7 @@ class Arrivals:
         """
         flight = record.flight
         unclaimed = flight.revoke_unclaimed(record)
-        if unclaimed or record.seat is None:
-            # Also what was cancelled meanwhile: without a seat nobody will ever say that it has ended.
+        if unclaimed or record.is_void:
             self._departures.free(slot, record, tokens=None)
         if not unclaimed and (
             record.state is not AttemptState.CLAIMED or not self._is_idempotent(flight, slot)

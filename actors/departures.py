@@ -51,7 +51,7 @@ class Departures:
         for slot in self._roster.slots.values():
             for record in list(slot.in_flight.values()):
                 self._table.connections.start(slot.name)
-                if record.flight.revoke_unclaimed(record):
+                if record.flight.revoke_unclaimed(record) or record.is_void:
                     self.free(slot, record, tokens=None)
         for flight in self._roster.flights.in_order():
             flight.queued = False

@@ -96,6 +96,11 @@ class AttemptRecord:
         self.seat: Job | None = None
 
     @property
+    def is_void(self) -> bool:
+        """Was it taken back before it had a seat, so that nobody will say that it has ended?"""
+        return self.state is AttemptState.REVOKED and self.seat is None
+
+    @property
     def key(self) -> tuple[int, int]:
         """The flight's order, which unlike its id is never used again, and the attempt's number."""
         return (self.flight.order, self.number)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -25,6 +27,8 @@ WRONG_USE = 2
 INTERRUPTED = 128 + signal.SIGINT
 BROKEN_PIPE = 128 + 13
 """What a shell reports of a program that SIGPIPE ended."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _NO_COLOR = "showcaller.no_color"
 
@@ -111,6 +115,10 @@ _config = click.option(
 )
 
 
+def _fault(name: str, shape: str, text: str) -> Callable[[F], F]:
+    return click.option(f"--{name}", multiple=True, metavar=shape, help=f"{text} Repeatable.")
+
+
 @click.group(
     cls=CommandLine,
     invoke_without_command=True,
@@ -186,6 +194,63 @@ def run(ctx: click.Context) -> None:
     from showcaller.runtime.cli.run import run as carry_out
 
     if not carry_out(screen()):
+        ctx.exit(FAILED)
+
+
+@cli.command()
+@click.argument("path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@click.option("--demo", is_flag=True, help="The configuration of `showcaller run` instead.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides everything that is random.")
+@click.option("--duration", default="10m", metavar="TIME", help="Of the traffic, such as 90, 90s, 10m or 1h.")
+@click.option("--rate", type=float, default=5.0, metavar="R", help="Requests a second, on average.")
+@click.option("--model", metavar="NAME", help="A route, a backend or a model.")
+@_fault("outage", "BACKEND@START+DURATION", "Its calls fail, as openai@60+120.")
+@_fault("slow", "BACKEND@START+DURATIONxFACTOR", "It is slower, as openai@60+120x10.")
+@_fault("errors", "BACKEND@START+DURATION:KIND", "Its calls fail of one thing, as openai@60+30:rate_limit.")
+@_fault("crash", "ACTOR@TIME", "An actor dies, as supervisor@90.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+@_no_color
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    /,
+    path: Path | None,
+    demo: bool,
+    seed: int,
+    duration: str,
+    rate: float,
+    model: str | None,
+    as_json: bool,
+    **faults: tuple[str, ...],
+) -> None:
+    """Simulate CONFIG under traffic and faults, in virtual time and without a call or a key.
+
+    Without CONFIG it takes the one that is found, and else the demo's. The same seed gives the same run.
+    """
+    from showcaller.runtime.cli.simulate import Order, progress_on
+    from showcaller.runtime.cli.simulate import simulate as carry_out
+    from showcaller.runtime.cli.simulation_view import show_report
+    from showcaller.runtime.testing.errors import SimulationError
+
+    order = Order.of(
+        path,
+        demo=demo,
+        seed=seed,
+        duration=duration,
+        rate=rate,
+        model=model,
+        faults={f"--{name}": texts for name, texts in faults.items()},
+    )
+    try:
+        with progress_on(sys.stderr) as progress:
+            report = carry_out(order, progress)
+    except SimulationError as error:
+        raise Failure(f"the simulation cannot go on: {error}; the same again: {order.command}") from None
+    if as_json:
+        click.echo(json.dumps({"command": order.command, **report.as_dict()}, ensure_ascii=False))
+    else:
+        show_report(screen(), report, order)
+    if report.violations:
         ctx.exit(FAILED)
 
 

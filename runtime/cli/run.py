@@ -15,8 +15,11 @@ from showcaller.runtime.cli.download import shown_on
 from showcaller.runtime.cli.ledger import Ledger
 from showcaller.runtime.cli.load import ASKS, TELLS, TIMEOUT, Load
 from showcaller.runtime.cli.output import SIGNS, Paragraph, Screen, in_home, megabytes
-from showcaller.runtime.cli.stage import FIRST, MODEL, ROUTE, SECOND, WEIGHTS, Stage, staged
+from showcaller.runtime.cli.simulate import Order, progress_on, simulate
+from showcaller.runtime.cli.simulation_view import show_briefly, show_command
+from showcaller.runtime.cli.stage import DOWN, FIRST, MODEL, ROUTE, SECOND, WEIGHTS, Stage, staged
 from showcaller.runtime.cli.tree_view import view_of
+from showcaller.runtime.testing.errors import SimulationError
 from showcaller.runtime.transports.embedded_model import MISSING_PACKAGE
 from showcaller.runtime.transports.model_store import KNOWN_MODELS, cached_model, ensure_model
 
@@ -30,9 +33,15 @@ ENOUGH_IN_FLIGHT: Final = 3
 LONGEST: Final = TIMEOUT + 10.0
 """Seconds after which what has no outcome is taken to be lost."""
 
+SEED: Final = 7
+RATE: Final = 3.0
+"""Requests a second of the simulation."""
+OUTAGES: Final = (f"{DOWN}@0+10m", f"{FIRST}@2m+2m")
+
 _TICK = 0.12
 _NEXT = (
     ('showcaller ask "Say hello"', "one answer; with OPENAI_API_KEY a good one"),
+    ("showcaller simulate", "your own configuration under traffic and faults, without a call"),
     ("showcaller doctor", "what is missing on this machine"),
     ("showcaller --help", "everything else"),
 )
@@ -60,9 +69,10 @@ def run(screen: Screen) -> bool:
     seconds, left = time.monotonic() - began, threading.active_count() - threads
     sign = SIGNS["failure" if left else "ok"]
     screen.rows([(sign, "stop", f"took {seconds:.1f} s, and left {left or 'no'} thread behind")])
+    held = _simulate(screen)
     screen.heading("What to type next")
     screen.rows(_NEXT)
-    return fine and not left
+    return fine and not left and held
 
 
 def _fetch(screen: Screen) -> None:
@@ -150,6 +160,24 @@ def _carry_the_load(screen: Screen, stage: Stage, ledger: Ledger, speed: float) 
     finally:
         load.stop()
     return crash
+
+
+def _simulate(screen: Screen) -> bool:
+    """The same configuration in virtual time, with an outage; do all invariants hold?"""
+    screen.heading(f"6  The same in simulation: ten minutes, and {FIRST} is out for two of them")
+    order = Order.of(None, demo=True, seed=SEED, duration="10m", rate=RATE, faults={"--outage": OUTAGES})
+    try:
+        with progress_on(sys.stderr) as progress:
+            report = simulate(order, progress)
+    except SimulationError as error:
+        screen.rows([(SIGNS["failure"], str(error))])
+        held = False
+    else:
+        show_briefly(screen, report)
+        held = not report.violations
+    screen.aside("  the same again, to the last digit of the digest:")
+    show_command(screen, order)
+    return held
 
 
 def _crash(stage: Stage) -> Crash | None:

@@ -43,7 +43,7 @@ def staged() -> Iterator[Stage]:
         ConfigurationError: a transport cannot be made.
     """
     with _refusing_port() as port:
-        config = _config(port)
+        config = demo_config(port)
         factory = TransportFactory(SystemClock())
         witnesses: dict[str, Witness] = {}
         try:
@@ -66,7 +66,12 @@ def _refusing_port() -> Iterator[int]:
         yield int(taken.getsockname()[1])
 
 
-def _config(port: int) -> RuntimeConfig:
+def demo_config(port: int) -> RuntimeConfig:
+    """The stage's configuration.
+
+    Args:
+        port: of the loopback interface, at which nobody listens.
+    """
     return RuntimeConfig(
         runtime=RuntimeSettings(model=ROUTE),
         backends=(

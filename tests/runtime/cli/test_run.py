@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
@@ -12,6 +15,10 @@ import pytest
 from click.testing import Result
 
 from showcaller.runtime.cli.load import ASKS, TELLS
+from showcaller.runtime.cli.output import Screen
+from showcaller.runtime.cli.run import _simulate
+from showcaller.runtime.testing import world
+from showcaller.runtime.testing.inspector import Inspector
 from tests.runtime.cli.conftest import Command
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -36,9 +43,40 @@ def test_it_ends_by_itself_with_a_clean_account(command: Command) -> None:
     assert "judge the plumbing, not the prose" in text
     assert "\x1b" not in text
     assert done.stderr == ""
+    repeats_its_simulation(text, command)
 
 
-@pytest.mark.parametrize("moment", ["2  Three backends", "3  A streamed", "of 120 have", "crashed local-a"])
+def repeats_its_simulation(text: str, command: Command) -> None:
+    """The last part: ten virtual minutes, and the command that it prints is the same run."""
+    _, _, last = text.partition("\n6  The same in simulation")
+    digest = re.search(r"digest +([0-9a-f]{32})\n", last)
+    printed = re.search(r"\n  (showcaller simulate --demo .*)\n", last)
+    assert digest is not None, text
+    assert printed is not None, text
+    assert "✓  invariants  all hold\n" in last
+    assert re.search(r"virtual time +60\d\.\d s\n", last)
+    assert re.search(r"local-a .*[▁-█]·{6,}.*[▁-█]", last), last
+    again = command.run(*shlex.split(printed[1])[1:], "--json")
+    told = json.loads(again.stdout)
+    assert (again.returncode, told["digest"], told["violations"]) == (0, digest[1], [])
+    assert f"{told['accepted']} accepted = {told['answered']} answered + {told['failed']} failed" in last
+
+
+def test_a_violated_invariant_of_the_simulation_fails_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo judges itself, by its last part too."""
+    told = io.StringIO()
+    assert _simulate(Screen(told))
+    monkeypatch.setattr(Inspector, "at_end", lambda self: self.violations.append("r-3 has two outcomes"))
+    assert not _simulate(Screen(told))
+    assert "✗  invariants  r-3 has two outcomes\n" in told.getvalue()
+    monkeypatch.setattr(world, "AT_ONE_MOMENT", 3)
+    assert not _simulate(Screen(told))
+    assert "✗  3 steps were made" in told.getvalue()
+
+
+@pytest.mark.parametrize(
+    "moment", ["2  Three backends", "3  A streamed", "of 120 have", "crashed local-a", "6  The same in"]
+)
 def test_an_interrupt_ends_it_within_three_seconds(moment: str, command: Command) -> None:
     """Whatever it is doing: 130, and neither a traceback nor the noise of threads."""
     process = command.start("run")

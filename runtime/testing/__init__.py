@@ -1,0 +1,1 @@
+"""The whole tree in deterministic simulation: seeded schedule, virtual time, faults, invariants."""

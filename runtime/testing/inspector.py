@@ -1,0 +1,142 @@
+"""Watches a world while it runs, and notes every invariant that does not hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from showcaller.actors.kernel.cell import Cell
+from showcaller.actors.kernel.child import RestartDue
+from showcaller.actors.kernel.message import Down
+from showcaller.actors.messages import (
+    AddBackend,
+    AttemptFinished,
+    Coalesce,
+    DrainBackend,
+    Execute,
+    Reserve,
+    Route,
+)
+from showcaller.runtime.testing.invariants.dispatches import DispatchChecks
+from showcaller.runtime.testing.invariants.ending import check_ending
+from showcaller.runtime.testing.invariants.findings import Findings
+from showcaller.runtime.testing.invariants.quotas import QuotaChecks
+from showcaller.runtime.testing.invariants.recovery import check_recovery
+from showcaller.runtime.testing.invariants.requests import RequestChecks
+from showcaller.runtime.testing.invariants.routes import RouteChecks
+from showcaller.runtime.testing.invariants.state import StateChecks
+from showcaller.runtime.testing.invariants.supervision import SupervisionChecks
+from showcaller.runtime.testing.invariants.view import View
+
+if TYPE_CHECKING:
+    from showcaller.runtime.testing.simulation import Simulation
+
+RESTS = 4
+"""After so many rests everything is looked at; after what matters more, at the next."""
+LIVES = (Down, RestartDue, AddBackend, type(None))
+"""What a parent handles when the life of a child changes; None: its own start."""
+
+
+class Inspector:
+    """An Observer of one simulation.
+
+    Attributes:
+        violations: what did not hold, in words, each once.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._view = View(simulation)
+        self._findings = Findings(simulation.world.clock)
+        self.violations = self._findings.violations
+        self._requests = RequestChecks(self._view, self._findings)
+        self._dispatches = DispatchChecks(self._view, self._findings)
+        self._routes = RouteChecks(self._view, self._findings)
+        self._quotas = QuotaChecks(self._view, self._findings)
+        self._supervision = SupervisionChecks(self._view, self._findings)
+        self._state = StateChecks(self._view, self._findings)
+        self._message: Any = None
+        self._rests = 0
+        self._look_now = False
+
+    def sent(self, owner: str, message: Any) -> None:
+        """A message has arrived in a mailbox."""
+        match message:
+            case Execute():
+                self._dispatches.execute(message)
+            case Reserve():
+                self._routes.reserve(message)
+            case Down():
+                self._supervision.down(message)
+            case Route() | Coalesce():
+                self._state.arrived(message.flight)
+
+    def taken(self, cell: Cell, message: Any) -> None:
+        """An actor has taken a message out of its mailbox, and is about to handle it."""
+        self._message = message
+        if isinstance(message, AttemptFinished):
+            self._dispatches.before_finished(message)
+        elif isinstance(message, Coalesce):
+            self._dispatches.coalesced(message.flight, cell.generation)
+
+    def handled(self, cell: Cell) -> None:
+        """An actor has handled a message, or has started."""
+        message, self._message = self._message, None
+        crashed = cell.ended.is_set()
+        if message is None and cell.phase in ("on_start", "on_failure"):
+            self._supervision.started(cell)
+        if crashed:
+            self._supervision.ended(cell)
+            self._look_now = True
+        tree = self._view.tree
+        if tree is None:
+            return
+        if cell.slot == "supervisor":
+            finished = message if isinstance(message, AttemptFinished) else None
+            self._dispatches.after_step(finished)
+            if crashed or isinstance(message, LIVES):
+                slots = [slot.child for slot in tree.roster.slots.values() if slot.child is not None]
+                self._supervision.look("supervisor", slots)
+            if not crashed and finished is not None:
+                self._dispatches.after_finished(finished)
+            elif not crashed and isinstance(message, DrainBackend):
+                self._dispatches.after_drain(message)
+        elif cell.slot == "guardian":
+            self._supervision.look("guardian", tree.children.values())
+        elif cell.slot == "quota_manager" and isinstance(message, Reserve):
+            self._quotas.after_reserve(message)
+
+    def at_rest(self) -> None:
+        """Nothing can happen any more at this moment."""
+        if self._view.tree is None:
+            return
+        view = self._view
+        view.meddled = view.meddled or bool(view.saboteur.meddling)
+        self._requests.at_rest()
+        self._dispatches.at_rest()
+        self._rests += 1
+        if self._look_now or self._rests >= RESTS:
+            self._look()
+
+    def _look(self) -> None:
+        self._rests, self._look_now = 0, False
+        self._requests.look()
+        self._supervision.at_rest()
+        self._state.look()
+
+    def at_end(self) -> None:
+        """Everything has happened, and every request should have its outcome."""
+        self._look()
+        self._requests.at_end()
+        self._quotas.at_end()
+        self._supervision.at_end()
+        self._state.at_end()
+
+    def check_recovery(self) -> None:
+        """Once all faults are over: every backend that is there gets requests again. Lets time pass."""
+        check_recovery(self._view, self._findings)
+        self.at_end()
+
+    def at_stop(self) -> None:
+        """The runtime has stopped: nothing of it is left."""
+        if self._view.tree is not None:
+            supervision = self._supervision
+            check_ending(self._view, self._findings, supervision.live, orderly=supervision.orderly)

@@ -1,0 +1,224 @@
+"""Faults that come from outside the tree: time, callers, and somebody who changes the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, fields
+
+from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.kernel.reply import ReplyFuture
+from showcaller.actors.messages import AddBackend, DrainBackend
+from showcaller.actors.settings import BackendConfig
+from showcaller.actors.validators import is_number, refuse
+from showcaller.runtime.closing import close_all
+from showcaller.runtime.testing.fault import Strike, fault, known_backend, seconds, share_of, whole_number
+
+if TYPE_CHECKING:
+    from showcaller.runtime.testing.simulation import Simulation
+
+# --- time ---
+
+
+@fault
+def wall_skip(by: float) -> Strike:
+    """The wall clock jumps `by` seconds, forward or backward, as when it is set; nothing else does."""
+    if not is_number(by):
+        raise refuse("wall_skip", "by", by, "use seconds, forward or (less than 0) backward")
+
+    def begin(simulation: Simulation) -> None:
+        simulation.world.clock.wall_offset += by
+
+    return Strike(begin=begin)
+
+
+@fault
+def suspend(duration: float) -> Strike:
+    """The machine sleeps: all clocks are `duration` seconds further at once, and every timer fires late."""
+    seconds("suspend", duration=duration)
+
+    def begin(simulation: Simulation) -> None:
+        simulation.world.clock.time += duration
+
+    return Strike(begin=begin, lasts=duration)
+
+
+# --- callers ---
+
+
+@fault
+def cancel(share: float = 1.0, *, nth: int | None = None) -> Strike:
+    """Callers give up what is open now.
+
+    Args:
+        share: which part of the open requests.
+        nth: only that one of them, the oldest being 1; when there are fewer, none.
+    """
+    share_of("cancel", share)
+    if nth is not None:
+        whole_number("cancel", "nth", nth)
+
+    def begin(simulation: Simulation) -> None:
+        waiting = [client for client in simulation.clients if client.sent.completed is None]
+        rng = simulation.rng(f"cancel at {simulation.now}")
+        if nth is not None:
+            waiting = waiting[nth - 1 : nth]
+        for client in waiting:
+            if rng.random() < share:
+                client.cancel()
+
+    return Strike(begin=begin)
+
+
+@fault
+def cancel_everything() -> Strike:
+    """Every caller gives up."""
+
+    def begin(simulation: Simulation) -> None:
+        for client in simulation.clients:
+            if client.sent.completed is None:
+                client.cancel()
+
+    return Strike(begin=begin)
+
+
+# --- configuration; nothing may wait in a step, and so these ask, and go on when they are answered ---
+
+
+class _Adding(ReplyFuture):
+    """The reply to an addition; there is one at a time, as with `runtime.backends.add`."""
+
+
+@fault
+def add(config: BackendConfig) -> Strike:
+    """A backend is added, as `runtime.backends.add` does; when its name is taken, that is refused."""
+    if not isinstance(config, BackendConfig):
+        raise refuse("add", "config", config, "use a BackendConfig")
+
+    def begin(simulation: Simulation) -> None:
+        _add(simulation, config)
+
+    return Strike(begin=begin)
+
+
+@fault
+def drain(backend: str, timeout: float = 30.0) -> Strike:
+    """A backend is drained: it gets nothing new; what is in flight after `timeout` seconds is cancelled."""
+    seconds("drain", timeout=timeout)
+
+    def begin(simulation: Simulation) -> None:
+        known_backend(simulation, "drain", backend)
+        _drain(simulation, backend, timeout, remove=False)
+
+    return Strike(begin=begin, lasts=timeout, heals=False)
+
+
+@fault
+def remove(backend: str, timeout: float = 30.0) -> Strike:
+    """A backend is drained and taken out."""
+    seconds("remove", timeout=timeout)
+
+    def begin(simulation: Simulation) -> None:
+        known_backend(simulation, "remove", backend)
+        _drain(simulation, backend, timeout, remove=True)
+
+    return Strike(begin=begin, lasts=timeout, heals=False)
+
+
+@fault
+def replace(backend: str, *, drain_timeout: float = 30.0, **changes: Any) -> Strike:
+    """A backend is removed, and added again with another configuration.
+
+    Routes forget a target that is removed: it is reached by its own name and its model's then.
+
+    Args:
+        backend: which.
+        drain_timeout: seconds that its removal may take.
+        changes: fields of its BackendConfig.
+    """
+    seconds("replace", drain_timeout=drain_timeout)
+    known = {one.name for one in fields(BackendConfig)} - {"name"}
+    for name, value in changes.items():
+        if name not in known:
+            raise refuse("replace", name, value, f"use a field of BackendConfig: {', '.join(sorted(known))}")
+
+    def begin(simulation: Simulation) -> None:
+        known_backend(simulation, "replace", backend)
+        before = simulation.backends[backend].config
+
+        def again() -> None:
+            _add(simulation, evolve(before, **changes))
+
+        _drain(simulation, backend, drain_timeout, remove=True, then=again)
+
+    return Strike(begin=begin, lasts=drain_timeout, heals=False)
+
+
+def _add(simulation: Simulation, config: BackendConfig) -> None:
+    tree = simulation.runtime._tree
+    adding = next((one for one in simulation.replies if isinstance(one, _Adding) and not one._done), None)
+    if adding is not None:
+        adding.add_done_callback(_soon(simulation, f"add {config.name}", lambda: _add(simulation, config)))
+        return
+    try:
+        # What the supervisor would say to a name that is taken; a slot opens a ledger when it is made.
+        evolve(tree.roster.config, backends=(*tree.roster.config.backends, config))
+    except ConfigurationError as error:
+        simulation.note(f"{config.name} is not added: {error}")
+        return
+    earlier = simulation.backends.get(config.name)
+    transport = simulation._make_backend(config)
+    if earlier is not None:
+        # It is the same endpoint, whatever is wrong with it.
+        transport.conditions = earlier.conditions
+    slot = tree.make_slot(config, transport)
+    _ask(simulation, _Adding(), lambda reply: AddBackend(slot, reply))
+
+
+def _drain(
+    simulation: Simulation,
+    backend: str,
+    timeout: float,
+    *,
+    remove: bool,
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    tree = simulation.runtime._tree
+    slot = tree.roster.slots.get(backend)
+    if slot is None:
+        simulation.note(f"{backend} is not there")
+        return
+
+    def gone() -> None:
+        close_all({backend: slot.transport}, tree.system.workers)
+        then()
+
+    deadline = simulation.world.clock.now() + timeout
+    reply = _ask(simulation, ReplyFuture(), lambda reply: DrainBackend(backend, deadline, remove, reply))
+    if remove and reply is not None:
+        reply.add_done_callback(_soon(simulation, f"{backend} is gone", gone))
+
+
+def _ask(
+    simulation: Simulation, reply: ReplyFuture, message_with: Callable[[ReplyFuture], Any]
+) -> ReplyFuture | None:
+    """Ask the supervisor as `runtime.backends` does, without waiting; None when the runtime has stopped."""
+    backends = simulation.runtime.backends
+    with backends._lock:
+        if backends._closed is not None:
+            return None
+        backends._waiting.add(reply)
+        simulation.replies.append(reply)
+        simulation.runtime._tree.address("supervisor").tell(message_with(reply))
+
+    def answered() -> None:
+        with backends._lock:
+            backends._waiting.discard(reply)
+
+    reply.add_done_callback(answered)
+    return reply
+
+
+def _soon(simulation: Simulation, name: str, act: Callable[[], None]) -> Callable[[], None]:
+    return lambda: simulation.world.at(simulation.world.clock.now(), name, act)

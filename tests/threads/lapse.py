@@ -1,0 +1,188 @@
+"""The same simulations on real threads: real locks, a real clock that runs faster, and nothing that schedules."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import evolve
+
+from showcaller.actors.kernel.cell import Cell
+from showcaller.actors.kernel.clock import SystemClock, TimerHeap
+from showcaller.actors.kernel.mailbox import Mailbox
+from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.kernel.workers import ThreadWorkers
+from showcaller.actors.settings import BackendConfig
+from showcaller.actors.transport import Attempt, Pause, TransportEvent
+from showcaller.runtime.machine import ThreadMachine
+from showcaller.runtime.testing.backend import SimulatedBackend
+from showcaller.runtime.testing.clock import EPOCH, START
+from showcaller.runtime.testing.errors import injected
+from showcaller.runtime.testing.saboteur import Saboteur
+from showcaller.runtime.testing.schedule import Schedule
+from showcaller.runtime.testing.simulation import Simulation
+from showcaller.runtime.testing.world import World
+
+SPEED = 30.0
+"""Seconds of a simulation that pass in a real one."""
+CALLERS = 8
+POLL = 0.002
+
+
+class LapseClock(SystemClock):
+    """A system clock that runs SPEED times as fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        return START + (time.monotonic() - self._began) * SPEED
+
+    def wall(self) -> float:
+        return EPOCH - START + self.now()
+
+    @property
+    def time(self) -> float:
+        """As of a virtual clock."""
+        return self.now()
+
+    @property
+    def timers(self) -> TimerHeap:
+        """As of a virtual clock."""
+        return self._timers
+
+    def _pause(self, seconds: float) -> float:
+        return seconds / SPEED
+
+
+class SabotagedMailbox(Mailbox):
+    """Lets the saboteur kill its actor, as the simulated one does."""
+
+    def __init__(self, owner: str, capacity: int, world: ThreadWorld) -> None:
+        super().__init__(owner, capacity)
+        self._world = world
+
+    def _take(self, envelope: Any) -> Exception | None:
+        if not self._world.may_pass(self.owner, envelope.message):
+            return None
+        return super()._take(envelope)
+
+    def get(self) -> Any:
+        envelope = super().get()
+        self._world.before(self.owner, envelope.message)
+        return envelope
+
+
+class ThreadWorld(World):
+    """What a simulation asks of its world, given by threads."""
+
+    def __init__(self, schedule: Schedule, rng: Any, saboteur: Saboteur) -> None:
+        super().__init__(schedule, rng, saboteur)
+        self.clock: Any = LapseClock()
+        machine = ThreadMachine(self.clock)
+        self._machine = machine
+        self._cells: dict[str, Cell] = {}
+        self._sabotage = threading.RLock()
+        self._callers = ThreadWorkers("callers", CALLERS)
+        self.system = ActorSystem(
+            clock=self.clock,
+            rng=rng,
+            shared=self._watched(machine.system.shared),
+            pinned=self._watched(machine.system.pinned),
+            workers=ThreadWorkers,
+            mailbox=lambda owner, capacity: SabotagedMailbox(owner, capacity, self),
+        )
+        self.callbacks = machine.callbacks
+
+    def _watched(self, dispatcher: Any) -> Any:
+        world = self
+
+        class Watched:
+            def attach(self, cell: Cell) -> None:
+                if world._saboteur.refuses_threads(cell.slot):
+                    raise injected(RuntimeError)
+                world._cells[cell.name] = cell
+                with world._sabotage:
+                    world._saboteur.before(cell, None)
+                dispatcher.attach(cell)
+
+        return Watched()
+
+    def start(self) -> None:
+        self._machine.start()
+
+    def stop(self, left: Callable[[], float]) -> int:
+        self._callers.close()
+        return self._machine.stop(left) + self._callers.join(left())
+
+    def at(self, when: float, name: str, act: Callable[[], None]) -> None:
+        self.clock.call_later(max(0.0, when - self.clock.now()), self, act)
+
+    def tell(self, act: Callable[[], None]) -> None:
+        """A plan is due, on the clock's thread: let a caller's thread carry it out."""
+        self._callers.run(Act(act))
+
+    def waker(self) -> None:
+        """A pause on a thread is woken by its job."""
+
+    def run_until(self, when: float) -> None:
+        self.pass_until(lambda: False, when - self.clock.now())
+
+    def pass_until(self, ready: Callable[[], bool], timeout: float | None) -> None:
+        until = None if timeout is None else self.clock.now() + timeout
+        while not ready() and (until is None or self.clock.now() < until):
+            time.sleep(POLL)
+
+    def may_pass(self, owner: str, message: Any) -> bool:
+        with self._sabotage:
+            if not self._saboteur.let_through(owner, message):
+                return False
+            for observer in self.observers:
+                observer.sent(owner, message)
+            return True
+
+    def before(self, owner: str, message: Any) -> None:
+        cell = self._cells.get(owner)
+        if cell is not None:
+            with self._sabotage:
+                self._saboteur.before(cell, message)
+
+
+class Act:
+    """A job that does one thing."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def step(self) -> None:
+        self._act()
+
+    def wait(self, seconds: float) -> None:
+        """Never called."""
+
+
+class LapseBackend(SimulatedBackend):
+    """A simulated backend whose pauses are as much shorter as time runs faster."""
+
+    def attempt(self, attempt: Attempt) -> Iterator[TransportEvent]:
+        for event in super().attempt(attempt):
+            yield evolve(event, seconds=event.seconds / SPEED) if isinstance(event, Pause) else event
+
+
+class ThreadSimulation(Simulation):
+    """A simulation on threads."""
+
+    def _make_world(self, schedule: Schedule) -> World:
+        return ThreadWorld(schedule, self.rng("actors"), self.saboteur)
+
+    def _make_backend(self, config: BackendConfig) -> SimulatedBackend:
+        backend = super()._make_backend(config)
+        lapse = LapseBackend(
+            config, backend.behaviour, clock=self.world.clock, rng=self.rng(f"lapse {config.name}")
+        )
+        self.backends[config.name] = lapse
+        self.made[-1] = lapse
+        return lapse
