@@ -124,7 +124,7 @@ class Arrivals:
         if not here:
             self._departures.bar(flight, slot)
         if committed:
-            flight.fail(interrupted(flight, error))
+            flight.interrupt(lambda partial: interrupted(flight, error, partial))
             return
         if flight.live or flight.queued:
             return

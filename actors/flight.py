@@ -336,10 +336,32 @@ class Flight:
                 return False
             tickets = self._tickets
             scopes = self._land()
+        self._tell_all(tickets, scopes, error)
+        return True
+
+    def interrupt(self, make: Callable[[str], ShowcallerError]) -> bool:
+        """Fail it because its stream has broken; False when it is done already.
+
+        Args:
+            make: the error, from the text that its readers have had or will still have.
+        """
+        with self._lock:
+            if self.done:
+                return False
+            tickets = self._tickets
+            scopes = self._land()
+        # Not earlier: until it had landed a seat could still answer, and say more before that.
+        partial = ""
+        if self.stream is not None:
+            self.stream.seal()
+            partial = self.stream.text
+        self._tell_all(tickets, scopes, make(partial))
+        return True
+
+    def _tell_all(self, tickets: list[Ticket], scopes: list[CancelScope], error: ShowcallerError) -> None:
         for ticket in tickets:
             ticket.complete(Errored(ticket.request_id, error.copy()))
         self._clean_up(scopes, error)
-        return True
 
     def _land(self) -> list[CancelScope]:
         self.done = True

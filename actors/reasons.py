@@ -32,11 +32,11 @@ def final_error(flight: Flight) -> ShowcallerError:
     )
 
 
-def interrupted(flight: Flight, cause: ShowcallerError) -> StreamInterruptedError:
-    """A stream that broke after its first chunk."""
+def interrupted(flight: Flight, cause: ShowcallerError, partial: str) -> StreamInterruptedError:
+    """A stream that broke after its first chunk, and the text until then."""
     return StreamInterruptedError(
         f"the stream of request {flight.id} broke after it had begun: {cause.message}; `.partial` has the text so far",
-        partial="" if flight.stream is None else flight.stream.text,
+        partial=partial,
         backend=cause.backend,
         maybe_executed=True,
     )

@@ -36,6 +36,7 @@ class StreamBuffer:
         self._base = 0
         self._readers: list[StreamReader] = []
         self._text = io.StringIO()
+        self._sealed = False
         self._finished = False
         self._error: ShowcallerError | None = None
         self._room_wanted = False
@@ -43,7 +44,7 @@ class StreamBuffer:
     def offer(self, chunk: StreamChunk) -> bool:
         """Take a chunk; False when there is no room and it was not taken."""
         with self._lock:
-            if self._finished:
+            if self._sealed or self._finished:
                 return True
             if self._unread() >= ROOM:
                 self._room_wanted = True
@@ -62,8 +63,14 @@ class StreamBuffer:
     def wait_room(self, seconds: float) -> None:
         """Wait until a reader has made room, at most so long."""
         with self._lock:
-            if self._unread() >= ROOM and not self._finished:
+            if self._unread() >= ROOM and not self._sealed and not self._finished:
                 self._changed.wait(seconds)
+
+    def seal(self) -> None:
+        """Take no more chunks: `text` is everything that readers will have."""
+        with self._lock:
+            self._sealed = True
+            self._changed.notify_all()
 
     def finish(self, error: ShowcallerError | None) -> None:
         """No chunk will come any more; the first call counts."""

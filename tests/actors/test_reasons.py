@@ -93,9 +93,20 @@ def test_a_broken_stream_keeps_its_text(stream):
     if stream:
         flight.stream.offer(StreamChunk("Once "))
         flight.stream.offer(StreamChunk("upon"))
-    error = interrupted(flight, ServerError("a: reset", backend="a"))
+    errors = []
+
+    def make(partial):
+        errors.append(interrupted(flight, ServerError("a: reset", backend="a"), partial))
+        return errors[0]
+
+    assert flight.interrupt(make)
+    assert not flight.interrupt(make)
+    (error,) = errors
     assert isinstance(error, StreamInterruptedError)
     assert error.partial == ("Once upon" if stream else "")
+    if stream:
+        assert flight.stream.offer(StreamChunk(" a time"))
+        assert flight.stream.text == "Once upon"
     assert "r-1" in error.message
     assert "a: reset" in error.message
     assert (error.backend, error.maybe_executed) == ("a", True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from attrs import define, field
 
 from showcaller.actors import cancel, flight, stream_buffer, ticket
 from showcaller.actors.enums import RequestPriority
-from showcaller.actors.errors import RequestCancelledError, ServerError
+from showcaller.actors.errors import RequestCancelledError, ServerError, StreamInterruptedError
 from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
 from showcaller.actors.models import Answered, BackendResponse, ChatRequest, Errored, StreamChunk
+from showcaller.actors.stream_buffer import StreamReader
 from showcaller.actors.ticket import Ticket
 
 REQUEST = ChatRequest("Hello")
@@ -58,6 +61,7 @@ class World:
     other: Flight | None = None
     landed: list = field(factory=list)
     said: dict = field(factory=dict)
+    reader: StreamReader | None = None
 
 
 def flight_of(client, landed, *, order=1, stream=False):
@@ -223,6 +227,40 @@ def stream(world):
     return world.flight.answer(world.first, response)
 
 
+@say("interrupt")
+def interrupt(world):
+    return world.flight.interrupt(lambda partial: StreamInterruptedError("broke", partial=partial))
+
+
+@say("go on")
+def go_on(world):
+    for text in ("0", "1"):
+        world.flight.stream.offer(StreamChunk(text))
+    return world.flight.answer(world.first, response)
+
+
+def begun_stream():
+    made = streaming()
+    made.reader = made.client.ticket.reader
+    assert made.flight.commit(made.first)
+    return made
+
+
+def read_what_is_there(world):
+    texts = []
+    with suppress(StreamInterruptedError):
+        while (chunk := world.reader.take(0.0)) is not None:
+            texts.append(chunk.text)
+    return "".join(texts)
+
+
+def whole_or_as_partial_says(world):
+    (outcome,) = world.client.outcomes
+    read = read_what_is_there(world)
+    assert world.said["interrupt"] is not world.said["go on"]
+    assert read == ("01" if isinstance(outcome, Answered) else outcome.error.partial)
+
+
 def read_as_guest(world):
     while (chunk := world.guest.ticket.take_chunk(None)) is not None:
         world.guest.read.append(chunk.text)
@@ -369,6 +407,11 @@ def test_who_attaches_to_a_stream_that_begins_reads_it_from_the_start(explore):
     explore(streaming, [attach_and_read, stream], check, **{**MODULES, "at_lines": 1})
 
 
+def test_a_stream_that_is_interrupted_is_read_as_far_as_its_error_says(explore):
+    """Whatever its seat still says meanwhile; or it is answered, and read whole."""
+    explore(begun_stream, [go_on, interrupt], whole_or_as_partial_says, **MODULES)
+
+
 def test_the_last_who_gives_up_cancels_what_was_not_answered(explore):
     """The request has one outcome and the flight lands once, whoever is first."""
     explore(claimed, [give_up, answer], answered_or_given_up, **MODULES)
@@ -447,6 +490,12 @@ def test_a_planted_attach_without_the_lock_is_found(find, plant):
     """A request joins a flight that has just given its outcome to all others, and waits for ever."""
     plant(Flight.attach, {"with self._lock:": "if True:"})
     find(claimed, [attach, answer], attached_or_refused, **MODULES)
+
+
+def test_a_planted_interruption_that_leaves_the_stream_open_is_found(find, plant):
+    """The reader has chunks that the error's text lacks."""
+    plant(Flight.interrupt, {"self.stream.seal()": "pass"})
+    find(begun_stream, [go_on, interrupt], whole_or_as_partial_says, **MODULES)
 
 
 def test_a_planted_answer_that_is_not_the_first_is_found(find, plant):
