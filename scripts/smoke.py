@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 LARGEST_INSTALL = 10_000_000  # bytes of files, bytecode and all
+FOR_TESTS = (".runtime.testing.plugin", ".runtime.testing.strategies")
+"""They stand on pytest and on Hypothesis, which the core does not bring."""
 ANSWER = "Hello from the loopback."
 
 
@@ -60,7 +62,9 @@ def check_core() -> None:
             url = f"http://127.0.0.1:{port}/v1"
             answer = run(folder, "ask", "Say hello", OPENAI_BASE_URL=url, SHOWCALLER_MODEL="smoke")
         require(ANSWER in answer, f"ask printed {answer!r}")
-    print("smoke: the command line answers from the wheel alone")
+        report = run(folder, "simulate", "--demo", "--duration", "1m")
+        require("all hold" in report, f"simulate printed {report!r}")
+    print("smoke: the command line answers and simulates from the wheel alone")
 
 
 def import_every_module() -> int:
@@ -69,7 +73,7 @@ def import_every_module() -> int:
     require(Path(package.__file__ or "").with_name("py.typed").exists(), "py.typed is not in the wheel")
     names = [found.name for found in pkgutil.walk_packages(package.__path__, "showcaller.")]
     for name in names:
-        if not name.endswith(".__main__"):
+        if not name.endswith((".__main__", *FOR_TESTS)):
             importlib.import_module(name)
     return len(names)
 

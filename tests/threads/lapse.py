@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ SPEED = 30.0
 """Seconds of a simulation that pass in a real one."""
 CALLERS = 8
 POLL = 0.002
+HEARING = 900.0
+"""Seconds of the faster clock that callbacks may take on a machine that has other things to do."""
 
 
 class LapseClock(SystemClock):
@@ -87,6 +90,7 @@ class ThreadWorld(World):
         self._cells: dict[str, Cell] = {}
         self._sabotage = threading.RLock()
         self._callers = ThreadWorkers("callers", CALLERS)
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self.system = ActorSystem(
             clock=self.clock,
             rng=rng,
@@ -119,11 +123,11 @@ class ThreadWorld(World):
         return self._machine.stop(left) + self._callers.join(left())
 
     def at(self, when: float, name: str, act: Callable[[], None]) -> None:
-        self.clock.call_later(max(0.0, when - self.clock.now()), self, act)
+        self.clock.call_later(max(0.0, when - self.clock.now()), self, Act(self._turns[name], act))
 
-    def tell(self, act: Callable[[], None]) -> None:
+    def tell(self, act: Act) -> None:
         """A plan is due, on the clock's thread: let a caller's thread carry it out."""
-        self._callers.run(Act(act))
+        self._callers.run(act)
 
     def waker(self) -> None:
         """A pause on a thread is woken by its job."""
@@ -152,13 +156,15 @@ class ThreadWorld(World):
 
 
 class Act:
-    """A job that does one thing."""
+    """A job that does one thing; those of one caller one after the other."""
 
-    def __init__(self, act: Callable[[], None]) -> None:
+    def __init__(self, turn: threading.Lock, act: Callable[[], None]) -> None:
+        self._turn = turn
         self._act = act
 
     def step(self) -> None:
-        self._act()
+        with self._turn:
+            self._act()
 
     def wait(self, seconds: float) -> None:
         """Never called."""
@@ -174,6 +180,12 @@ class LapseBackend(SimulatedBackend):
 
 class ThreadSimulation(Simulation):
     """A simulation on threads."""
+
+    def advance(self, seconds: float) -> None:
+        """And until every caller has heard what was told to it: callbacks have threads of their own."""
+        super().advance(seconds)
+        heard = [sent for sent in self.door.requests if sent.completed is not None and sent.refused is None]
+        self.world.pass_until(lambda: all(sent.outcomes for sent in heard), HEARING)
 
     def _make_world(self, schedule: Schedule) -> World:
         return ThreadWorld(schedule, self.rng("actors"), self.saboteur)
