@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
 from showcaller.actors.kernel.cell import Cell
-from showcaller.actors.kernel.context import about_to_wait, forbid_waiting, paced_by, stepping
+from showcaller.actors.kernel.context import Beats, about_to_wait, forbid_waiting, paced_by, stepping
 from showcaller.actors.kernel.errors import BlockingCallError
 from showcaller.actors.kernel.mailbox import Mailbox
 
@@ -76,3 +77,28 @@ def test_an_actor_that_dies_of_what_ends_programs_says_so(keeper):
         cell.end()
     assert isinstance(ended.interrupt, KeyboardInterrupt)
     assert crashed.interrupt is None
+
+
+def test_where_a_pacemaker_keeps_the_time_a_coroutine_lets_one_thing_happen_after_the_other():
+    """Until what it waits for is there, and the loop's other tasks go on in between; elsewhere it waits for nothing."""
+    happened = []
+
+    class Beating(Pacemaker):
+        def beat(self):
+            happened.append("beat")
+
+    async def wait():
+        await Beats(lambda: happened.count("beat") == 2)
+        happened.append("there")
+
+    async def both():
+        await asyncio.gather(wait(), other())
+
+    async def other():
+        happened.append("other")
+
+    with paced_by(Beating()):
+        asyncio.run(both())
+    assert happened == ["beat", "other", "beat", "there"]
+    asyncio.run(wait())
+    assert happened[-1] == "there"
