@@ -8,7 +8,14 @@ import threading
 import pytest
 
 from showcaller.actors.kernel.cell import Cell
-from showcaller.actors.kernel.context import Beats, about_to_wait, forbid_waiting, paced_by, stepping
+from showcaller.actors.kernel.context import (
+    Beats,
+    about_to_wait,
+    forbid_waiting,
+    is_paced,
+    paced_by,
+    stepping,
+)
 from showcaller.actors.kernel.errors import BlockingCallError
 from showcaller.actors.kernel.mailbox import Mailbox
 
@@ -53,7 +60,9 @@ def test_a_wait_takes_as_long_as_it_was_given():
 def test_where_a_pacemaker_lets_time_pass_there_is_nothing_left_to_wait_for():
     """It was asked to let time pass, with the same bound; outside of it nothing has changed."""
     pacemaker = Pacemaker()
+    assert not is_paced()
     with paced_by(pacemaker):
+        assert is_paced()
         assert about_to_wait("get()", lambda: False, 2.5) == 0.0
         assert about_to_wait("get()", lambda: True, None) == 0.0
     assert pacemaker.waits == [(False, 2.5), (True, None)]
