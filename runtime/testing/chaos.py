@@ -49,7 +49,7 @@ def chaos(seed: int) -> Scenario:
     return Scenario(
         config=config,
         seed=seed,
-        traffic=tuple(draw_traffic(dice, config) for _ in range(dice.whole(4, 8))),
+        traffic=tuple(draw_traffic(dice, config) for _ in range(dice.whole(5, 10))),
         faults=tuple(sorted(planned, key=lambda one: one.time)),
         behaviours={backend.name: draw_behaviour(dice) for backend in config.backends},
     )

@@ -8,7 +8,7 @@ from showcaller.runtime.testing.chaos import chaos
 from showcaller.runtime.testing.errors import SimulationError
 from tests.simulation.planted.bugs import BUGS, Bug
 
-SEEDS = 40
+SEEDS = 100
 """So many scenarios a bug may take."""
 
 _sound: dict[int, list[str]] = {}
