@@ -25,8 +25,8 @@ from showcaller.actors.log import (
     SEAT_ABANDONED,
 )
 from showcaller.actors.messages import AttemptFinished, RetryDue
-from showcaller.actors.policies.retry import Retry, RetryPolicy, decide
-from showcaller.actors.reasons import final_error, interrupted, out_of_time
+from showcaller.actors.policies.retry import NO_BUDGET, Retry, RetryPolicy, decide
+from showcaller.actors.reasons import final_error, interrupted, not_retried, out_of_time
 from showcaller.actors.roster import Roster
 from showcaller.actors.slot import BackendSlot
 
@@ -75,6 +75,7 @@ class Arrivals:
         flight.ended(record)
         self._departures.release(slot, record)
         self._judge(slot, record, error, begun=message.begun, ended=message.ended)
+        self._learn_latency(slot, message)
         self._departures.settle(slot, record, settlement_of(message, slot.name))
         if message.begun:
             self._roster.outbox.observe(observation_of(message, slot.name, self._clock.wall()))
@@ -92,7 +93,7 @@ class Arrivals:
     ) -> None:
         """What the end of an attempt says about its backend."""
         now = self._clock.now()
-        impatient = isinstance(error, BackendTimeoutError) and ended >= record.flight.deadline
+        impatient = _is_impatient(record, error, ended)
         if error is not None:
             ATTEMPT_FAILED.say(record.flight.id, record.number, slot.name, error.message)
         if isinstance(error, BackendRetiredError):
@@ -103,7 +104,7 @@ class Arrivals:
             slot.not_before = max(slot.not_before, now + error.retry_after)
         epoch = slot.breaker.epoch
         if error is None and begun:
-            slot.breaker.record_success(record.epoch)
+            slot.breaker.record_success(record.epoch, now)
             if slot.breaker.epoch != epoch:
                 BREAKER_CLOSED.say(slot.name)
         elif error is not None and error.blames_backend and not impatient:
@@ -112,6 +113,19 @@ class Arrivals:
                 BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
         else:
             slot.breaker.release(record.epoch)
+
+    def _learn_latency(self, slot: BackendSlot, message: AttemptFinished) -> None:
+        """What an attempt says about how quick its backend is; a caller's mistake and a plea for a pause: nothing."""
+        error, now, stream = message.error, self._clock.now(), message.record.flight.stream is not None
+        impatient = _is_impatient(message.record, error, message.ended)
+        if error is not None and error.blames_backend and not impatient:
+            slot.latency.failed(message.latency, now)
+        elif stream and message.first_token is not None:
+            slot.latency.began(message.first_token, now)
+        elif message.usage is not None:
+            slot.latency.answered(message.latency, message.usage.output_tokens, now)
+        elif impatient:
+            slot.latency.gave_up(message.latency, now, stream=stream)
 
     def _after_failure(
         self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool
@@ -147,14 +161,19 @@ class Arrivals:
             here=here,
             others=bool(others),
             remaining=flight.deadline - now,
+            can_pay=self._roster.retry_budget.can_pay(now),
             rng=self._rng,
         )
         if not isinstance(decision, Retry):
-            flight.fail(final_error(flight))
-        elif decision.delay > 0:
+            flight.fail(not_retried(flight, decision) if decision == NO_BUDGET else final_error(flight))
+            return
+        if decision.delay > 0:
             self._clock.call_later(decision.delay, self._supervisor, RetryDue(flight))
         else:
             self._departures.queue(flight)
+        # Not earlier: it may have been queued in vain, and then there is no retry.
+        if decision.paid and not flight.done:
+            self._roster.retry_budget.withdraw(now)
 
     def given_up(self, slot: BackendSlot, record: AttemptRecord, error: ShowcallerError) -> None:
         """Count on an attempt no longer, whatever its seat does."""
@@ -167,7 +186,9 @@ class Arrivals:
             self._departures.changed()
         if error.blames_backend:
             SEAT_ABANDONED.say(slot.name)
-            slot.breaker.record_failure(record.epoch, self._clock.now())
+            now = self._clock.now()
+            slot.breaker.record_failure(record.epoch, now)
+            slot.latency.failed(slot.config.timeout.total, now)
         self._departures.free(slot, record, tokens=record.tokens if record.dispatched else None)
         self._after_failure(flight, slot, error, committed=committed)
 
@@ -203,3 +224,8 @@ class Arrivals:
     def _is_idempotent(self, flight: Flight, slot: BackendSlot) -> bool:
         wanted = flight.request.idempotent
         return slot.config.idempotent if wanted is None else wanted
+
+
+def _is_impatient(record: AttemptRecord, error: ShowcallerError | None, ended: float) -> bool:
+    """Was it the caller's deadline that came, and not the backend that let its own time pass?"""
+    return isinstance(error, BackendTimeoutError) and ended >= record.flight.deadline

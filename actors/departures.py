@@ -142,6 +142,8 @@ class Departures:
         if not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.take_back(slot, record)
             return
+        if flight.dispatches == 1:
+            self._roster.retry_budget.deposit(now)
         attempt = Attempt(
             request_id=flight.id,
             number=record.number,

@@ -64,6 +64,7 @@ class LoadBalanceStrategy(enum.Enum):
     LEAST_CONNECTIONS = "least_connections"
     WEIGHTED = "weighted"
     FAILOVER = "failover"
+    LEAST_LATENCY = "least_latency"
 
 
 class Source(enum.Enum):

@@ -1,68 +1,181 @@
-"""The health monitor: judges each backend by its last attempts, and says when its judgement changes."""
+"""The health monitor: judges each backend by its last attempts, and tells the supervisor when its judgement changes.
+
+Each change is told once, those that time alone makes as well: a backend that gets nothing because it was UNHEALTHY
+must not be so for ever.
+"""
 
 from __future__ import annotations
 
 import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from attrs import evolve, frozen
 
 from showcaller.actors.enums import BackendState
-from showcaller.actors.kernel.message import Recipient
+from showcaller.actors.kernel import fork
+from showcaller.actors.kernel.clock import Clock, Timer
+from showcaller.actors.kernel.message import Message, Recipient
 from showcaller.actors.messages import HealthChanged, Observed
-from showcaller.actors.policies.health_window import HealthThresholds, HealthWindow
+from showcaller.actors.policies.backend_health import BackendHealthMonitor
+from showcaller.actors.policies.health_window import HealthThresholds
 from showcaller.actors.records import BackendHealthStatus
+from showcaller.actors.slot import BackendSlot
 from showcaller.actors.tree_actor import TreeActor
 
 
+@frozen(eq=False)
+class Reassess(Message):
+    """To the health monitor: an attempt has become too old to count."""
+
+
 class HealthBoard:
-    """The windows of all backends: written by the actor, which it outlives, and read from any thread."""
+    """What is known of the health of each slot: written by the actor, which it outlives, and read from any thread.
 
-    def __init__(self, thresholds: HealthThresholds) -> None:
-        self._thresholds = thresholds
+    A slot that was removed is forgotten, and one that has its name later is another. An attempt counts from when
+    it was heard of, on the runtime's own clock, so that a wall clock that is set changes nothing; `last_check` is in
+    wall seconds all the same.
+
+    Args:
+        thresholds: what counts as healthy.
+        clock: the runtime's.
+        slots: says which slots there are now, by name; another mapping whenever that has changed.
+    """
+
+    def __init__(
+        self, thresholds: HealthThresholds, clock: Clock, slots: Callable[[], Mapping[str, BackendSlot]]
+    ) -> None:
+        self._clock = clock
+        self._find_slots = slots
+        self._born = fork.generation()
         self._lock = threading.Lock()
-        self._windows: dict[str, HealthWindow] = {}
+        self._monitor = BackendHealthMonitor(thresholds)
+        self._slots: Mapping[str, BackendSlot] = {}
+        self._told: dict[str, BackendState] = {}
+        self._heard_at: dict[str, float] = {}
+        self._last: Callable[[], Observed | None] = lambda: None
 
-    def record(self, backend: str, ok: bool, latency: float, now: float) -> BackendState | None:
-        """Count an attempt; the state, when it is another now."""
-        with self._lock:
-            window = self._windows.setdefault(backend, HealthWindow(self._thresholds))
-            before = window.state
-            window.record(ok, latency, now)
-            return window.state if window.state is not before else None
+    # --- for the actor ---
+
+    def hear(self, message: Observed) -> None:
+        """Count the attempts of a message, once, if it is delivered a second time after a crash."""
+        with self._known() as now:
+            if self._last() is message:
+                return
+            self._last = weakref.ref(message)
+            for seen in message.observations:
+                if seen.backend not in self._slots:
+                    continue
+                if seen.error is None:
+                    self._monitor.record_success(seen.backend, seen.latency, now)
+                elif seen.blames_backend:
+                    self._monitor.record_failure(seen.backend, now)
+                else:
+                    continue
+                self._heard_at[seen.backend] = seen.at
+
+    def take_changes(self) -> list[HealthChanged]:
+        """What the supervisor has to be told, because it is not what it was told last."""
+        changes = []
+        with self._known() as now:
+            for name in self._slots:
+                state = self._monitor.get_state(name, now)
+                if state is not self._told.get(name, BackendState.UNKNOWN):
+                    self._told[name] = state
+                    changes.append(HealthChanged(name, state))
+        return changes
+
+    def seconds_to_departure(self) -> float | None:
+        """Until the first attempt of any backend is too old to count; None when there is none."""
+        with self._known() as now:
+            times = [at for name in self._slots if (at := self._monitor.next_departure(name)) is not None]
+            return max(0.0, min(times) - now) if times else None
+
+    # --- for everyone ---
 
     def get_status(self, backend: str) -> BackendHealthStatus:
-        """What is known of a backend; UNKNOWN when that is nothing."""
-        with self._lock:
-            window = self._windows.get(backend) or HealthWindow(self._thresholds)
-            return BackendHealthStatus(
-                backend=backend,
-                state=window.state,
-                last_check=window.last_check,
-                success_rate=1.0 if window.success_rate is None else window.success_rate,
-                avg_latency=window.average_latency or 0.0,
-                error_count=window.errors,
-            )
+        """What is known of a backend now; UNKNOWN when that is nothing."""
+        with self._known() as now:
+            return self._status(backend, now)
 
     def get_all_status(self) -> dict[str, BackendHealthStatus]:
-        """What is known of every backend that was tried."""
-        return {backend: self.get_status(backend) for backend in list(self._windows)}
+        """What is known of every backend there is, by name and in order."""
+        with self._known() as now:
+            return {name: self._status(name, now) for name in self._slots}
 
     def is_healthy(self, backend: str) -> bool:
-        """Is it HEALTHY?"""
+        """Is it HEALTHY? One that is not known well enough is not."""
         return self.get_status(backend).state is BackendState.HEALTHY
+
+    def get_healthiest(self, candidates: Iterable[str] | None = None) -> str | None:
+        """The best by state, then by success rate, then by median latency; the first of those that are equal.
+
+        Args:
+            candidates: names of backends; one that is not there is UNKNOWN. None: all that are in service.
+
+        Returns:
+            its name, or None when there are no candidates.
+        """
+        # Gone through outside of the lock: what a caller passes may be anything.
+        names = None if candidates is None else list(candidates)
+        with self._known() as now:
+            if names is None:
+                names = [name for name, slot in self._slots.items() if slot.out_of_service is None]
+            return self._monitor.get_healthiest(now, names)
+
+    def _status(self, backend: str, now: float) -> BackendHealthStatus:
+        status = self._monitor.get_status(backend, now)
+        return evolve(status, last_check=self._heard_at.get(backend))
+
+    @contextmanager
+    def _known(self) -> Iterator[float]:
+        """Under the lock, with those slots that are there now; gives the time."""
+        fork.refuse_if_forked(self._born)
+        with self._lock:
+            slots = self._find_slots()
+            if slots is not self._slots:
+                for name, slot in self._slots.items():
+                    if slots.get(name) is not slot:
+                        self._monitor.forget(name)
+                        self._told.pop(name, None)
+                        self._heard_at.pop(name, None)
+                self._slots = slots
+            yield self._clock.now()
 
 
 class HealthMonitor(TreeActor):
-    """One incarnation of the health monitor."""
+    """One incarnation of the health monitor; `me` is the address of its slot."""
 
-    def __init__(self, board: HealthBoard, supervisor: Recipient) -> None:
+    def __init__(self, board: HealthBoard, clock: Clock, supervisor: Recipient, me: Recipient) -> None:
         super().__init__()
         self._board = board
+        self._clock = clock
         self._supervisor = supervisor
+        self._me = me
+        self._timer: Timer | None = None
+
+    def on_start(self) -> None:
+        """Take over what the board holds."""
+        self._go_on()
 
     def on_observed(self, message: Observed) -> None:
         """Attempts have finished."""
-        for seen in message.observations:
-            if seen.error is not None and not seen.blames_backend:
-                continue
-            state = self._board.record(seen.backend, seen.error is None, seen.latency, seen.at)
-            if state is not None:
-                self._supervisor.tell(HealthChanged(seen.backend, state))
+        self._board.hear(message)
+        self._go_on()
+
+    def on_reassess(self, _message: Reassess) -> None:
+        """An attempt has become too old to count."""
+        if self._timer is not None:
+            # It may be another, when this one was set by the incarnation before.
+            self._timer.cancel()
+            self._timer = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Tell what has changed, and see to it that time is noticed to pass."""
+        for change in self._board.take_changes():
+            self._supervisor.tell(change)
+        delay = None if self._timer is not None else self._board.seconds_to_departure()
+        if delay is not None:
+            self._timer = self._clock.call_later(delay, self._me, Reassess())

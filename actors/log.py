@@ -39,6 +39,11 @@ AUTO_CHOSE = LogEvent("showcaller.runtime", logging.INFO, "no configuration; AUT
 THREADS_LEFT = LogEvent(
     "showcaller.runtime", logging.WARNING, "%d threads had not ended when the runtime stopped"
 )
+CONTROL_OFF = LogEvent(
+    "showcaller.runtime",
+    logging.WARNING,
+    "no control socket, so `showcaller status` does not see this runtime: %s",
+)
 CALLBACK_RAISED = LogEvent("showcaller.callbacks", logging.ERROR, "a callback raised")
 
 ACTOR_RESTARTED = LogEvent("showcaller.guardian", logging.WARNING, "%s is restarted in %.1f s after: %s")
@@ -51,6 +56,7 @@ BACKEND_FAILED = LogEvent(
 BACKEND_RETIRED = LogEvent("showcaller.supervisor", logging.WARNING, "%s is retired by its provider: %s")
 BREAKER_OPENED = LogEvent("showcaller.supervisor", logging.WARNING, "%s gets no requests for %.1f s: %s")
 BREAKER_CLOSED = LogEvent("showcaller.supervisor", logging.INFO, "%s gets requests again")
+STRATEGY_FAILED = LogEvent("showcaller.supervisor", logging.ERROR, "route %s: %s")
 ATTEMPT_FAILED = LogEvent("showcaller.supervisor", logging.DEBUG, "request %s, attempt %d at %s failed: %s")
 SEAT_ABANDONED = LogEvent("showcaller.supervisor", logging.WARNING, "a seat of %s hangs and is abandoned")
 

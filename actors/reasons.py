@@ -13,6 +13,7 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.flight import Flight
+from showcaller.actors.policies.retry import Stop
 from showcaller.actors.slot import BackendSlot
 
 
@@ -30,6 +31,17 @@ def final_error(flight: Flight) -> ShowcallerError:
         retry_after=min(waits, default=None),
         maybe_executed=any(error.maybe_executed for error in errors),
     )
+
+
+def not_retried(flight: Flight, why: Stop) -> ShowcallerError:
+    """The same, when there would have been another attempt but for what all requests share."""
+    error = final_error(flight).copy()
+    error.message = (
+        f"{error.message}; request {flight.id} was not tried again: {why.reason}; try again later, or raise "
+        "retry_budget or retry_burst"
+    )
+    error.args = (error.message,)
+    return error
 
 
 def interrupted(flight: Flight, cause: ShowcallerError, partial: str) -> StreamInterruptedError:

@@ -19,6 +19,7 @@ from showcaller.actors.validators import boolean, kind, number, refuse, text, to
 _TIME = number("use seconds since the epoch, 0 or more", least=0)
 _TIME_OR_NONE = number("use seconds since the epoch, 0 or more, or None", least=0, none=True)
 _DURATION = number("use seconds, 0 or more", least=0)
+_DURATION_OR_NONE = number("use seconds, 0 or more, or None", least=0, none=True)
 _COUNT = whole("use a whole number, 0 or more", least=0)
 _LIMIT = whole("use a whole number, 1 or more, or None for no limit", least=1, none=True)
 _NAME = text("use a str that is not empty")
@@ -61,8 +62,10 @@ class BackendHealthStatus:
         backend: its name.
         state: what is believed of it.
         last_check: when it was last heard of, or None.
-        success_rate: successes among the attempts looked at, 0 to 1.
-        avg_latency: seconds, over the successes looked at.
+        attempts: how many were looked at: the last ones, and none that is too old.
+        success_rate: successes among the attempts looked at, 0 to 1; 1 when there are none.
+        avg_latency: seconds, over the successes looked at; 0 when there are none.
+        latency_p50, latency_p95, latency_p99: seconds within which that share of the successes came, or None.
         error_count: failures among the attempts looked at.
     """
 
@@ -71,8 +74,12 @@ class BackendHealthStatus:
         default=BackendState.UNKNOWN, validator=kind(BackendState, "use a BackendState")
     )
     last_check: float | None = field(default=None, validator=_TIME_OR_NONE)
+    attempts: int = field(default=0, validator=_COUNT)
     success_rate: float = field(default=1.0)
     avg_latency: float = field(default=0.0, validator=_DURATION)
+    latency_p50: float | None = field(default=None, validator=_DURATION_OR_NONE)
+    latency_p95: float | None = field(default=None, validator=_DURATION_OR_NONE)
+    latency_p99: float | None = field(default=None, validator=_DURATION_OR_NONE)
     error_count: int = field(default=0, validator=_COUNT)
 
     @success_rate.validator

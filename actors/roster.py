@@ -9,6 +9,7 @@ from attrs import evolve
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.outbox import Outbox
+from showcaller.actors.policies.retry_budget import RetryBudget
 from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
 
@@ -21,6 +22,7 @@ class Roster:
         slots: the backend slots by name, in order.
         flights: the open flights.
         outbox: what is owed to the quota manager and the observers.
+        retry_budget: what all requests may still spend on retries.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class Roster:
         self.slots: Mapping[str, BackendSlot] = {slot.name: slot for slot in slots}
         self.flights = flights
         self.outbox = outbox
+        settings = config.runtime
+        self.retry_budget = RetryBudget(share=settings.retry_budget, burst=settings.retry_burst)
 
     def add(self, slot: BackendSlot) -> None:
         """A slot joins.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
+from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.flight import Flight
+from showcaller.actors.log import STRATEGY_FAILED
 from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
 from showcaller.actors.policies.request_queue import RequestQueue
 from showcaller.actors.roster import Roster
@@ -87,14 +89,23 @@ class RoutingTable:
         return min(times, default=now)
 
     def next_departure(self, now: float) -> tuple[Flight, BackendSlot] | None:
-        """The most urgent flight that can leave now, taken out of its queue, and the slot for it."""
-        for flight, lane, queue in self._by_urgency():
-            slot = self._choose(lane, flight, now)
-            if slot is not None:
-                queue.take()
-                flight.queued = False
-                return flight, slot
-        return None
+        """The most urgent flight that can leave now, taken out of its queue, and the slot for it.
+
+        A flight for which the user's strategy names no backend leaves, too: with that as its outcome.
+        """
+        while True:
+            for flight, lane, queue in self._by_urgency():
+                try:
+                    slot = self._choose(lane, flight, now)
+                except ConfigurationError as error:
+                    _leave(queue, flight)
+                    _misroute(flight, error)
+                    break
+                if slot is not None:
+                    _leave(queue, flight)
+                    return flight, slot
+            else:
+                return None
 
     def _by_urgency(self) -> list[tuple[Flight, Lane, RequestQueue[Flight]]]:
         heads = [
@@ -114,7 +125,10 @@ class RoutingTable:
             if name not in flight.barred and name in slots and slots[name].is_eligible(now)
         }
         fresh = {name for name in eligible if not tries[name]} if tries else eligible
-        name = lane.balancer.next(fresh or eligible)
+        stream = flight.stream is not None
+        name = lane.balancer.next(
+            fresh or eligible, latency=lambda backend: slots[backend].latency.of(stream=stream, now=now)
+        )
         return None if name is None else slots[name]
 
     def purge(self) -> None:
@@ -124,3 +138,18 @@ class RoutingTable:
                 queue.purge()
                 if not len(queue):
                     del lane.queues[barred]
+
+
+def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
+    """Take a flight out of the queue whose first it is."""
+    queue.take()
+    flight.queued = False
+
+
+def _misroute(flight: Flight, cause: ConfigurationError) -> None:
+    """Fail a flight of what its route's strategy did; an attempt of it that is under way may still answer."""
+    error = ConfigurationError(f"route {flight.lane!r}: {cause.message}")
+    STRATEGY_FAILED.say(flight.lane, cause.message, error=cause.__cause__)
+    flight.errors.append(error)
+    if not flight.live:
+        flight.fail(error)

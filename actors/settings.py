@@ -19,6 +19,7 @@ from showcaller.actors.endpoints import (
 from showcaller.actors.enums import BackendType, LoadBalanceStrategy
 from showcaller.actors.redaction import redact
 from showcaller.actors.secrets import Secret, as_secret
+from showcaller.actors.strategy import Strategy
 from showcaller.actors.validators import (
     boolean,
     is_number,
@@ -254,8 +255,12 @@ def _as_targets(value: Any) -> tuple[TargetConfig, ...]:
     return targets
 
 
-def _as_strategy(value: LoadBalanceStrategy | str) -> LoadBalanceStrategy:
-    return member(LoadBalanceStrategy, value, "RouteConfig", "routing_strategy")
+def _as_strategy(value: LoadBalanceStrategy | Strategy | str) -> LoadBalanceStrategy | Strategy:
+    if isinstance(value, (LoadBalanceStrategy, str)) or not callable(getattr(value, "choose", None)):
+        return member(LoadBalanceStrategy, value, "RouteConfig", "routing_strategy")
+    if isinstance(value, type):
+        raise refuse("RouteConfig", "routing_strategy", value, f"give an instance of it: {value.__name__}()")
+    return value
 
 
 @frozen(kw_only=True)
@@ -264,14 +269,14 @@ class RouteConfig:
 
     Attributes:
         name: what callers give as `model`.
-        routing_strategy: a LoadBalanceStrategy or its value.
+        routing_strategy: a LoadBalanceStrategy or its value, or a Strategy of your own.
         targets: the backends; their names are accepted too.
         allowed_fails: failures in a row after which a backend is left alone for a while.
         cooldown_time: seconds for which it is left alone.
     """
 
     name: str = field(validator=check_route_name)
-    routing_strategy: LoadBalanceStrategy = field(
+    routing_strategy: LoadBalanceStrategy | Strategy = field(
         default=LoadBalanceStrategy.ROUND_ROBIN, converter=_as_strategy
     )
     targets: tuple[TargetConfig, ...] = field(converter=_as_targets)
@@ -298,10 +303,14 @@ class RuntimeSettings:
         model: the route, backend or model of a request that names none.
         timeout: seconds; the whole deadline of a request that gives none.
         num_retries: attempts after the first, for the whole request and not for each hop.
+        retry_budget: retries that each request adds to what all may spend; one more comes every second.
+        retry_burst: retries that are saved up at most, and there at the start; with 0 only what was never sent
+            is tried again, elsewhere.
         max_open_requests: requests open at once; more are refused at the door.
         max_open_bytes: bytes of open requests; more are refused at the door.
         stop_timeout: seconds that a stop waits for what is open.
         reader_timeout: seconds after which a stream whose reader stalls is cancelled.
+        control: does it say its status to `showcaller status`, at a socket that only its own user can reach?
     """
 
     model: str | None = field(
@@ -309,9 +318,16 @@ class RuntimeSettings:
     )
     timeout: float = field(default=120.0, validator=number(_SECONDS, above=0))
     num_retries: int = field(default=2, validator=whole("use a whole number, 0 or more", least=0))
+    retry_budget: float = field(
+        default=0.1, validator=number("use retries a request, 0 or more, such as 0.1", least=0)
+    )
+    retry_burst: int = field(
+        default=100, validator=whole("use a whole number of retries, 0 or more", least=0)
+    )
     max_open_requests: int = field(default=10_000, validator=whole("use a whole number, 1 or more", least=1))
     max_open_bytes: int = field(
         default=256 * 2**20, validator=whole("use a whole number of bytes, 1 or more", least=1)
     )
     stop_timeout: float = field(default=5.0, validator=number("use seconds, 0 or more", least=0))
     reader_timeout: float = field(default=60.0, validator=number(_SECONDS, above=0))
+    control: bool = field(default=True, validator=boolean())

@@ -11,6 +11,7 @@ from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.child import Child, ChildState
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.messages import DrainBackend, Execute, Key
+from showcaller.actors.policies.backend_latency import BackendLatency
 from showcaller.actors.policies.circuit_breaker import BreakerSettings, CircuitBreaker
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
@@ -29,6 +30,7 @@ class BackendSlot:
         abandoned: seats that hang and are not counted on.
         drains: who waits for it to be empty; `drain_cancelled` attempts had to be cancelled for that.
         health: what the health monitor said last.
+        latency: how quick it is, as far as its attempts have shown.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class BackendSlot:
         self.drains: list[DrainBackend] = []
         self.drain_cancelled = 0
         self.health = BackendState.UNKNOWN
+        self.latency = BackendLatency()
         self.id = f"backend:{config.name}@{number}"
 
     @property

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         StreamChunk,
         Usage,
     )
+    from showcaller.actors.policies.backend_health import BackendHealthMonitor
     from showcaller.actors.policies.circuit_breaker import CircuitBreaker
     from showcaller.actors.policies.load_balancer import LoadBalancer
     from showcaller.actors.records import (
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
         TargetConfig,
         Timeouts,
     )
+    from showcaller.actors.strategy import Candidate, Strategy
     from showcaller.runtime.pending import Pending
     from showcaller.runtime.runtime import Runtime
 
@@ -94,6 +96,7 @@ __all__ = [
     "BackendCrashedError",
     "BackendDrainedError",
     "BackendError",
+    "BackendHealthMonitor",
     "BackendHealthStatus",
     "BackendResponse",
     "BackendRetiredError",
@@ -106,6 +109,7 @@ __all__ = [
     "BillingError",
     "BudgetExceededError",
     "CachedResponse",
+    "Candidate",
     "ChatRequest",
     "CircuitBreaker",
     "CircuitState",
@@ -143,6 +147,7 @@ __all__ = [
     "ServerError",
     "ShowcallerError",
     "Source",
+    "Strategy",
     "StreamChunk",
     "StreamInterruptedError",
     "Submit",
@@ -173,6 +178,7 @@ _HOMES = {
     "showcaller.actors.models": """
         Answered BackendResponse ChatRequest Errored Outcome RequestContext StreamChunk Usage
     """,
+    "showcaller.actors.policies.backend_health": "BackendHealthMonitor",
     "showcaller.actors.policies.circuit_breaker": "CircuitBreaker",
     "showcaller.actors.policies.load_balancer": "LoadBalancer",
     "showcaller.actors.records": """
@@ -183,6 +189,7 @@ _HOMES = {
     "showcaller.actors.settings": """
         BackendConfig Limits QuotaConfig RouteConfig RuntimeSettings TargetConfig Timeouts
     """,
+    "showcaller.actors.strategy": "Candidate Strategy",
     "showcaller.runtime.pending": "Pending",
     "showcaller.runtime.runtime": "Runtime",
 }

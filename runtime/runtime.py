@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import pykka
 
@@ -40,6 +40,9 @@ from showcaller.runtime.status import RuntimeStatus, take_status
 from showcaller.runtime.streams import AsyncChatStream, ChatStream
 from showcaller.runtime.supervisor_ref import SupervisorRef
 from showcaller.runtime.transports.factory import TransportFactory
+
+if TYPE_CHECKING:
+    from showcaller.runtime.control import Control
 
 LONGEST_STOP = 1e6
 """Seconds; longer times, and infinity, are more than a lock can wait for."""
@@ -86,6 +89,7 @@ class Runtime:
         # Reentrant: a signal handler may stop what its own thread is just stopping.
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
+        self._control: Control | None = None
         self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
             self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
@@ -139,6 +143,8 @@ class Runtime:
             if machine is None:
                 _running.add(runtime)
             runtime._begin()
+            if machine is None and resolved.runtime.control:
+                runtime._open_control()
         except BaseException:
             runtime.stop(0.0)
             raise
@@ -147,6 +153,12 @@ class Runtime:
     def _begin(self) -> None:
         self._engine.begin()
         RUNTIME_STARTED.say(len(self.backends), len(self._tree.config.routes))
+
+    def _open_control(self) -> None:
+        from showcaller.runtime.control import Control  # a simulation has no use for sockets
+
+        self._control = Control(self._engine.machine.name, self.status)
+        self._control.open()
 
     def __enter__(self) -> Self:
         return self
@@ -321,6 +333,8 @@ class Runtime:
                 if not self._stopped.is_set():
                     RUNTIME_STOPPED.say(self._edge.account.open)
                     self._edge.fail_all(error)
+                    if self._control is not None:
+                        self._control.close()
                     self._engine.end(self.backends, error)
                     _running.discard(self)
                     self._stopped.set()

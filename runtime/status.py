@@ -9,6 +9,7 @@ from attrs import frozen
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.kernel.child import Child
 from showcaller.actors.quota_manager import WHOLE_RUNTIME
+from showcaller.actors.records import BackendHealthStatus
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.edge import Account
 from showcaller.runtime.tree import Tree
@@ -40,7 +41,7 @@ class BackendStatus:
     Attributes:
         name: its name.
         actor: its actor.
-        health: what the health monitor believes.
+        health: what its last attempts say, as of now; RETIRED when its provider has taken it away.
         circuit: its breaker.
         in_flight: attempts at it now, of at most `limit`.
         hanging: seats that were abandoned.
@@ -83,10 +84,11 @@ def take_status(tree: Tree, account: Account, stuck: str | None) -> RuntimeStatu
     clock = tree.system.clock
     now = clock.now()
     slots = tree.roster.slots
+    health = tree.health.get_all_status()
     left = tree.quotas.remaining(clock.wall())
     return RuntimeStatus(
         account=account,
-        backends=tuple(_backend_status(slot, now) for slot in slots.values()),
+        backends=tuple(_backend_status(slot, health.get(slot.name), now) for slot in slots.values()),
         actors=tuple(_actor_status(name, child) for name, child in tree.children.items()),
         quotas={scope: limits for scope, limits in left.items() if scope == WHOLE_RUNTIME or scope in slots},
         observations_dropped=sum(child.address.lost for child in tree.children.values()),
@@ -104,17 +106,21 @@ def _actor_status(name: str, child: Child) -> ActorStatus:
     )
 
 
-def _backend_status(slot: BackendSlot, now: float) -> BackendStatus:
+def _backend_status(slot: BackendSlot, health: BackendHealthStatus | None, now: float) -> BackendStatus:
     child = slot.child
     actor = (
         ActorStatus(name=slot.name, state="starting", generation=0, restarts=0, last_crash=None)
         if child is None
         else _actor_status(slot.name, child)
     )
+    # By the clock, not by what the supervisor was told: it holds when the core is stuck.
+    state = BackendState.UNKNOWN if health is None else health.state
+    if slot.retired:
+        state = BackendState.RETIRED
     return BackendStatus(
         name=slot.name,
         actor=actor,
-        health=BackendState.RETIRED if slot.retired else slot.health,
+        health=state,
         circuit=slot.breaker.state(now),
         in_flight=len(slot.in_flight),
         limit=slot.config.max_parallel_requests,

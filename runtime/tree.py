@@ -63,7 +63,7 @@ class Tree:
         self.config = config
         self._numbers = itertools.count(1)
         self.flights = FlightTable()
-        self.health = HealthBoard(HealthThresholds())
+        self.health = HealthBoard(HealthThresholds(), system.clock, lambda: self.roster.slots)
         self.quotas = QuotaBook(
             QuotaLimits(
                 requests_per_hour=config.quota.requests_per_hour,
@@ -109,7 +109,13 @@ class Tree:
         """The first route that has the backend says when its breaker opens."""
         for route in self.config.routes:
             if any(target.backend == backend for target in route.targets):
-                return BreakerSettings(failures=route.allowed_fails, open_time=route.cooldown_time)
+                failures, usual = route.allowed_fails, BreakerSettings()
+                return BreakerSettings(
+                    failures=failures,
+                    # Who lets more fail in a row does not want fewer to count.
+                    min_results=max(usual.min_results, failures),
+                    open_time=route.cooldown_time,
+                )
         return BreakerSettings()
 
     def _plans(self) -> list[_Plan]:
@@ -139,7 +145,12 @@ class Tree:
         return [
             _Plan("recorder", Recorder, lambda: (self.recordings,), pinned),
             _Plan("analytics", Analytics, lambda: (self.usage,), pinned),
-            _Plan("health_monitor", HealthMonitor, lambda: (self.health, self.address("supervisor")), shared),
+            _Plan(
+                "health_monitor",
+                HealthMonitor,
+                lambda: (self.health, clock, self.address("supervisor"), self.address("health_monitor")),
+                shared,
+            ),
             _Plan(
                 "quota_manager",
                 QuotaManager,

@@ -1,15 +1,19 @@
-"""Chooses a backend of a route: round robin, least connections, smooth weighted, or failover in order.
+"""Chooses a backend of a route: in turn, by load, by weight, in order, by latency, or as a strategy of the user's says.
 
-WEIGHTED is nginx's smooth weighted round robin: exact over a full cycle, and never bunched.
+WEIGHTED is nginx's smooth weighted round robin: exact over a full cycle, and never bunched. LEAST_LATENCY is
+Finagle's: the latency times what would be in flight; who is not known yet gets one attempt and no second.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING
 
 from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.strategy import Candidate, Strategy
+from showcaller.actors.validators import shown
 
 if TYPE_CHECKING:
     import random
@@ -47,14 +51,14 @@ class LoadBalancer:
     """The backends of one route, and whose turn it is.
 
     Args:
-        strategy: how to choose.
+        strategy: how to choose; one of ours, or the user's own.
         rng: breaks ties, so that the first backend does not get them all.
         connections: shared with the balancers of other routes; by default its own.
     """
 
     def __init__(
         self,
-        strategy: LoadBalanceStrategy,
+        strategy: LoadBalanceStrategy | Strategy,
         *,
         rng: random.Random,
         connections: Connections | None = None,
@@ -90,36 +94,86 @@ class LoadBalancer:
         self._credits.pop(name, None)
         self._served.pop(name, None)
 
-    def next(self, eligible: Container[str] | None = None) -> str | None:
+    def next(
+        self,
+        eligible: Container[str] | None = None,
+        *,
+        latency: Callable[[str], float | None] = lambda backend: None,
+    ) -> str | None:
         """Whose turn it is among the eligible, or None when no one is.
 
         Args:
             eligible: the backends that may be chosen; None: all.
+            latency: how long a backend takes, in any unit; None: not known.
+
+        Raises:
+            ConfigurationError: a strategy of the user's raised or returned what is no candidate.
         """
         names = [name for name in self._weights if eligible is None or name in eligible]
         if not names:
             return None
-        chosen = self._choose(names)
+        chosen = self._choose(names, latency)
         self._turn += 1
         self._served[chosen] = self._turn
         return chosen
 
-    def _choose(self, names: list[str]) -> str:
-        match self.strategy:
+    def _choose(self, names: list[str], latency: Callable[[str], float | None]) -> str:
+        strategy = self.strategy
+        if not isinstance(strategy, LoadBalanceStrategy):
+            return self._ask(strategy, names, latency)
+        match strategy:
             case LoadBalanceStrategy.ROUND_ROBIN:
                 return min(names, key=self._served.__getitem__)
             case LoadBalanceStrategy.LEAST_CONNECTIONS:
-                loads = {name: (self.connections[name] + 1) / self._weights[name] for name in names}
-                least = min(loads.values())
-                return self._rng.choice([name for name in names if loads[name] == least])
+                return self._least(
+                    {name: (self.connections[name] + 1) / self._weights[name] for name in names}
+                )
             case LoadBalanceStrategy.WEIGHTED:
                 for name in names:
                     self._credits[name] += self._weights[name]
                 chosen = max(names, key=self._credits.__getitem__)
                 self._credits[chosen] -= sum(self._weights[name] for name in names)
                 return chosen
-            case LoadBalanceStrategy.FAILOVER:  # pragma: no branch - mypy knows that there is no other
+            case LoadBalanceStrategy.FAILOVER:
                 return names[0]
+            case LoadBalanceStrategy.LEAST_LATENCY:  # pragma: no branch - mypy knows that there is no other
+                return self._least({name: self._cost(name, latency(name)) for name in names})
+
+    def _least(self, loads: Mapping[str, float | tuple[bool, float]]) -> str:
+        least = min(loads.values())
+        return self._rng.choice([name for name, load in loads.items() if load == least])
+
+    def _cost(self, name: str, latency: float | None) -> tuple[bool, float]:
+        """The less, the better; whose first attempt is still under way comes after everyone who is known."""
+        pending = self.connections[name]
+        if latency is None:
+            return pending > 0, pending / self._weights[name]
+        return False, latency * (pending + 1) / self._weights[name]
+
+    def _ask(self, strategy: Strategy, names: list[str], latency: Callable[[str], float | None]) -> str:
+        candidates = tuple(
+            Candidate(
+                name=name,
+                weight=self._weights[name],
+                in_flight=self.connections[name],
+                latency=latency(name),
+            )
+            for name in names
+        )
+        name = type(strategy).__name__
+        try:
+            chosen = strategy.choose(candidates, self._rng)
+            if chosen in names:
+                return names[names.index(chosen)]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ConfigurationError(
+                f"the routing_strategy {name} raised {shown(error)}; it must return the name of one of its candidates"
+            ) from error
+        raise ConfigurationError(
+            f"the routing_strategy {name} returned {shown(chosen)}; use one of {', '.join(names)}"
+        )
 
     def mark_connection_start(self, name: str) -> None:
         """An attempt has been given to the backend."""

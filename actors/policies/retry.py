@@ -1,6 +1,6 @@
 """What follows a failed attempt: another attempt, when, and where; or the end.
 
-One number of retries holds for the whole request, one deadline holds for all of them.
+One number of retries holds for the whole request, one deadline for all of them, one budget for all requests.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from showcaller.actors.errors import BackendError, ShowcallerError
+from showcaller.actors.errors import BackendError, BackendUnreachableError, ShowcallerError
 
 if TYPE_CHECKING:
     import random
@@ -36,10 +36,14 @@ class RetryPolicy:
 
 @frozen
 class Retry:
-    """Try again after `delay` seconds; `elsewhere` when another backend is to be tried."""
+    """Try again after `delay` seconds; `elsewhere` when another backend is to be tried.
+
+    `paid`: it takes a token from the retry budget.
+    """
 
     delay: float
     elsewhere: bool
+    paid: bool = True
 
 
 @frozen
@@ -47,6 +51,9 @@ class Stop:
     """Do not try again; `reason` says why."""
 
     reason: str
+
+
+NO_BUDGET = Stop("the retry budget of the runtime is used up")
 
 
 def decide(
@@ -58,6 +65,7 @@ def decide(
     here: bool,
     others: bool,
     remaining: float,
+    can_pay: bool,
     rng: random.Random,
 ) -> Retry | Stop:
     """What to do after a failure.
@@ -70,6 +78,9 @@ def decide(
         here: may the request be tried at the same backend once more?
         others: is there a backend that was not tried yet and could be now?
         remaining: seconds until the request's deadline.
+        can_pay: has the retry budget a token left? It is not asked for one when nothing was sent and another
+            backend is tried: that one's is the first call of the request (gRPC's transparent retry, gRFC A6),
+            and the outage of one backend is not to starve the others.
         rng: draws the jitter.
     """
     if not isinstance(error, BackendError) or not (error.retry_here or error.retry_elsewhere):
@@ -92,4 +103,7 @@ def decide(
         )
     if delay >= remaining:
         return Stop("the deadline would pass before it may be tried again")
-    return Retry(delay, elsewhere=elsewhere)
+    paid = not (elsewhere and isinstance(error, BackendUnreachableError) and not error.maybe_executed)
+    if paid and not can_pay:
+        return NO_BUDGET
+    return Retry(delay, elsewhere=elsewhere, paid=paid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -45,7 +45,7 @@ class _Form:
     shape: str
     example: str
     rest: re.Pattern[str]
-    of: Callable[[str, Sequence[str]], Fault]
+    of: Callable[[str, Sequence[Any]], Fault]
 
 
 def _seconds(text: str) -> float:
@@ -63,10 +63,12 @@ _FORMS: Final = {
         lambda name, parts: faults.outage(name, _seconds(parts[1])),
     ),
     "--slow": _Form(
-        "BACKEND@START+DURATIONxFACTOR",
+        "BACKEND@START+DURATIONxFACTOR[:SHARE]",
         "openai@60+120x10",
-        re.compile(rf"{_D}\+{_D}x(\d+(?:\.\d+)?)", re.ASCII),
-        lambda name, parts: faults.slow(name, float(parts[2]), _seconds(parts[1])),
+        re.compile(rf"{_D}\+{_D}x(\d+(?:\.\d+)?)(?::(\d+(?:\.\d+)?))?", re.ASCII),
+        lambda name, parts: faults.slow(
+            name, float(parts[2]), _seconds(parts[1]), 1.0 if parts[3] is None else float(parts[3])
+        ),
     ),
     "--errors": _Form(
         "BACKEND@START+DURATION:KIND",

@@ -205,7 +205,11 @@ def run(ctx: click.Context) -> None:
 @click.option("--rate", type=float, default=5.0, metavar="R", help="Requests a second, on average.")
 @click.option("--model", metavar="NAME", help="A route, a backend or a model.")
 @_fault("outage", "BACKEND@START+DURATION", "Its calls fail, as openai@60+120.")
-@_fault("slow", "BACKEND@START+DURATIONxFACTOR", "It is slower, as openai@60+120x10.")
+@_fault(
+    "slow",
+    "BACKEND@START+DURATIONxFACTOR[:SHARE]",
+    "It is slower, as openai@60+120x10, or one call in five, as openai@60+120x10:0.2.",
+)
 @_fault("errors", "BACKEND@START+DURATION:KIND", "Its calls fail of one thing, as openai@60+30:rate_limit.")
 @_fault("crash", "ACTOR@TIME", "An actor dies, as supervisor@90.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
@@ -252,6 +256,20 @@ def simulate(
         show_report(screen(), report, order)
     if report.violations:
         ctx.exit(FAILED)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the text.")
+@click.option("--pid", type=int, metavar="N", help="Only the runtimes of that process.")
+@click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
+@_no_color
+def status(as_json: bool, pid: int | None, watch: bool) -> None:
+    """How your running runtimes are: their trees, backends, quotas and requests."""
+    from showcaller.runtime.cli.status import show
+
+    problem = show(screen(), pid=pid, as_json=as_json, watch=watch)
+    if problem is not None:
+        raise Failure(problem)
 
 
 def _leave_at_the_second_interrupt() -> None:

@@ -19,7 +19,7 @@ LINE_SECONDS = 2.0
 """How often a screen that is no terminal gets a line."""
 LONGEST_BAR = 8
 
-_BREAKERS = {CircuitState.CLOSED: "closed", CircuitState.OPEN: "open", CircuitState.HALF_OPEN: "half-open"}
+BREAKERS = {CircuitState.CLOSED: "closed", CircuitState.OPEN: "open", CircuitState.HALF_OPEN: "half-open"}
 _STYLES = {
     "running": "green",
     "closed": "green",
@@ -70,7 +70,7 @@ class LineView:
         now = time.monotonic()
         if now - self._told >= LINE_SECONDS:
             self._told = now
-            parts = [_in_words(backend) for backend in status.backends]
+            parts = [in_words(backend) for backend in status.backends]
             self._screen.line(f"  {done}: {'; '.join(parts)}")
 
     def say(self, text: str) -> None:
@@ -78,12 +78,13 @@ class LineView:
         self._screen.line(f"  {text}")
 
 
-def _in_words(backend: BackendStatus) -> str:
+def in_words(backend: BackendStatus) -> str:
+    """A backend in half a line."""
     actor = backend.actor
     state = "" if actor.state == "running" else f"{actor.state}, "
     restarts = f", restarts {actor.restarts}" if actor.restarts else ""
     return (
-        f"{backend.name} {state}{backend.in_flight} in flight, breaker {_BREAKERS[backend.circuit]}{restarts}"
+        f"{backend.name} {state}{backend.in_flight} in flight, breaker {BREAKERS[backend.circuit]}{restarts}"
     )
 
 
@@ -135,7 +136,7 @@ def _table(status: RuntimeStatus, answered: Mapping[str, int]) -> Table:
                 f"│  {branch} {backend.name}",
                 word(backend.actor.state),
                 Text("▮" * min(backend.in_flight, LONGEST_BAR), "cyan").append(f" {backend.in_flight:>2}"),
-                word(_BREAKERS[backend.circuit]),
+                word(BREAKERS[backend.circuit]),
                 str(backend.actor.restarts),
                 str(answered.get(backend.name, 0)),
             )

@@ -70,6 +70,7 @@ def draw_storm(dice: Dice, config: RuntimeConfig) -> list[Fault]:
         *struck,
         faults.errors(dice.pick(names), "rate_limit", 0.5, duration=4.0, retry_after=waits),
         faults.errors(dice.pick(names), "server_error", duration=3.0),
+        faults.errors(dice.pick(names), "unavailable", 0.6, duration=10.0),
         faults.late_result(dice.pick(names), 2.0, 2),
         faults.stall(dice.pick(names), 0.5),
         faults.drain(dice.pick(names), 3.0),
@@ -85,7 +86,7 @@ def draw_config(dice: Dice) -> RuntimeConfig:
             name=name,
             routing_strategy=dice.pick(list(LoadBalanceStrategy)),
             targets=[TargetConfig(target, float(dice.whole(1, 5))) for target in targets],
-            allowed_fails=dice.whole(1, 5),
+            allowed_fails=dice.pick([1, 3, 5, 10]),
             cooldown_time=dice.number(0.5, 5.0),
         )
         for name, targets in (("fast", names), ("few", names[1:]))
@@ -95,6 +96,8 @@ def draw_config(dice: Dice) -> RuntimeConfig:
             model="fast",
             timeout=dice.number(5.0, 40.0),
             num_retries=dice.whole(0, 4),
+            retry_budget=dice.pick([0.1, 0.1, 0.0, 1.0]),
+            retry_burst=dice.pick([100, 5, 0]),
             max_open_requests=dice.pick([10_000, 40]),
             reader_timeout=dice.number(2.0, 10.0),
         ),

@@ -13,12 +13,16 @@ from showcaller.actors.messages import (
     Coalesce,
     DrainBackend,
     Execute,
+    HealthChanged,
     Reserve,
     Route,
 )
+from showcaller.runtime.testing.invariants.breakers import BreakerChecks
+from showcaller.runtime.testing.invariants.budgets import BudgetChecks
 from showcaller.runtime.testing.invariants.dispatches import DispatchChecks
 from showcaller.runtime.testing.invariants.ending import check_ending
 from showcaller.runtime.testing.invariants.findings import Findings
+from showcaller.runtime.testing.invariants.health import HealthChecks
 from showcaller.runtime.testing.invariants.quotas import QuotaChecks
 from showcaller.runtime.testing.invariants.recovery import check_recovery
 from showcaller.runtime.testing.invariants.requests import RequestChecks
@@ -49,8 +53,11 @@ class Inspector:
         self.violations = self._findings.violations
         self._requests = RequestChecks(self._view, self._findings)
         self._dispatches = DispatchChecks(self._view, self._findings)
+        self._breakers = BreakerChecks(self._view, self._findings)
+        self._budgets = BudgetChecks(self._view, self._findings)
         self._routes = RouteChecks(self._view, self._findings)
         self._quotas = QuotaChecks(self._view, self._findings)
+        self._health = HealthChecks(self._view, self._findings)
         self._supervision = SupervisionChecks(self._view, self._findings)
         self._state = StateChecks(self._view, self._findings)
         self._message: Any = None
@@ -66,14 +73,20 @@ class Inspector:
                 self._routes.reserve(message)
             case Down():
                 self._supervision.down(message)
+            case HealthChanged():
+                self._health.changed(message)
             case Route() | Coalesce():
                 self._state.arrived(message.flight)
 
     def taken(self, cell: Cell, message: Any) -> None:
         """An actor has taken a message out of its mailbox, and is about to handle it."""
         self._message = message
+        if cell.slot == "supervisor":
+            self._breakers.before_step(message)
+            self._budgets.before_step(message)
         if isinstance(message, AttemptFinished):
             self._dispatches.before_finished(message)
+            self._routes.before_finished(message)
         elif isinstance(message, Coalesce):
             self._dispatches.coalesced(message.flight, cell.generation)
 
@@ -92,6 +105,10 @@ class Inspector:
         if cell.slot == "supervisor":
             finished = message if isinstance(message, AttemptFinished) else None
             self._dispatches.after_step(finished)
+            if finished is not None:
+                self._routes.after_finished(finished)
+            self._breakers.after_step()
+            self._budgets.after_step()
             if crashed or isinstance(message, LIVES):
                 slots = [slot.child for slot in tree.roster.slots.values() if slot.child is not None]
                 self._supervision.look("supervisor", slots)
@@ -99,6 +116,8 @@ class Inspector:
                 self._dispatches.after_finished(finished)
             elif not crashed and isinstance(message, DrainBackend):
                 self._dispatches.after_drain(message)
+        elif cell.slot == "health_monitor":
+            self._health.after_step(message, crashed=crashed)
         elif cell.slot == "guardian":
             self._supervision.look("guardian", tree.children.values())
         elif cell.slot == "quota_manager" and isinstance(message, Reserve):
@@ -120,6 +139,7 @@ class Inspector:
         self._rests, self._look_now = 0, False
         self._requests.look()
         self._supervision.at_rest()
+        self._health.look()
         self._state.look()
 
     def at_end(self) -> None:
@@ -127,6 +147,7 @@ class Inspector:
         self._look()
         self._requests.at_end()
         self._quotas.at_end()
+        self._budgets.at_end()
         self._supervision.at_end()
         self._state.at_end()
 

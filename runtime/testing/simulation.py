@@ -268,7 +268,7 @@ class Simulation:
         self.world.run_until(START + self._last)
         deadlines = [client.sent.deadline for client in self.clients if client.sent.completed is None]
         longest = max(deadlines, default=0.0) - self.world.clock.now() + 1.0
-        self.world.pass_until(lambda: self.runtime.status().account.open == 0, longest)
+        self.world.pass_until(lambda: self.runtime._edge.account.open == 0, longest)
         self.advance(SETTLING)
         self.inspector.at_end()
         return Report.of(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -20,6 +22,15 @@ from showcaller.actors.settings import (
     TargetConfig,
     Timeouts,
 )
+from showcaller.actors.strategy import Candidate
+
+
+class Mine:
+    """A strategy of the user's own."""
+
+    def choose(self, candidates: Sequence[Candidate], rng: random.Random) -> str:
+        return rng.choice(candidates).name
+
 
 HTTP = {"name": "a", "backend_type": BackendType.OPENAI_COMPATIBLE, "model": "m", "base_url": "http://h/v1"}
 ROUTE = {"name": "r", "targets": ["a"]}
@@ -176,6 +187,8 @@ def test_a_timeout_is_a_number_of_seconds_above_0(name: str, value: Any) -> None
         (RouteConfig, ROUTE, {"targets": "a"}),
         (RouteConfig, ROUTE, {"targets": ["a", "a"]}),
         (RouteConfig, ROUTE, {"routing_strategy": "random"}),
+        (RouteConfig, ROUTE, {"routing_strategy": 7}),
+        (RouteConfig, ROUTE, {"routing_strategy": Mine}),
         (RouteConfig, ROUTE, {"allowed_fails": 0}),
         (RouteConfig, ROUTE, {"cooldown_time": 0}),
         (QuotaConfig, {}, {"requests_per_hour": 0}),
@@ -185,8 +198,12 @@ def test_a_timeout_is_a_number_of_seconds_above_0(name: str, value: Any) -> None
         (RuntimeSettings, {}, {"num_retries": -1}),
         (RuntimeSettings, {}, {"max_open_requests": 0}),
         (RuntimeSettings, {}, {"max_open_bytes": 0.5}),
+        (RuntimeSettings, {}, {"retry_budget": -0.1}),
+        (RuntimeSettings, {}, {"retry_burst": -1}),
+        (RuntimeSettings, {}, {"retry_burst": 2.5}),
         (RuntimeSettings, {}, {"stop_timeout": -1}),
         (RuntimeSettings, {}, {"reader_timeout": 0}),
+        (RuntimeSettings, {}, {"control": 1}),
     ],
     ids=str,
 )
@@ -195,6 +212,16 @@ def test_every_other_setting_is_checked(cls: type, base: dict[str, Any], wrong: 
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=rf"^{cls.__name__}\.{name} = .*: \w+"):
         cls(**base | wrong)
+
+
+def test_a_route_takes_a_strategy_of_ones_own() -> None:
+    """As it is given; and of its class the fix is said."""
+    mine = Mine()
+    assert RouteConfig(**ROUTE, routing_strategy=mine).routing_strategy is mine
+    with pytest.raises(
+        ConfigurationError, match=r"RouteConfig\.routing_strategy = .*: give an instance of it: Mine\(\)$"
+    ):
+        RouteConfig(**ROUTE, routing_strategy=Mine)
 
 
 def test_a_route_takes_backends_by_name_and_as_values() -> None:

@@ -162,3 +162,39 @@ def test_a_runtime_that_has_started_stands(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Supervisor, "on_start", slowly)
     with running({"a": Peer(ready)}) as runtime:
         assert [backend.actor.state for backend in runtime.status().backends] == ["running"]
+
+
+def test_the_health_is_read_from_any_thread_while_it_is_written() -> None:
+    """Each status is whole: of one moment, and of no other."""
+    with running({"a": Peer(ready), "b": Peer(ready)}) as runtime:
+        done, wrong = threading.Event(), []
+
+        def read() -> None:
+            while not done.is_set():
+                for status in runtime.health.get_all_status().values():
+                    known = status.attempts >= 3
+                    if known != (status.state is BackendState.HEALTHY) or status.error_count:
+                        wrong.append(status)
+                assert runtime.health.get_healthiest() in ("a", "b")
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        try:
+            runtime.ask_many(["q"] * 50, model="a", timeout=PATIENCE)
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join(PATIENCE)
+        assert wrong == []
+        assert not any(reader.is_alive() for reader in readers)
+
+
+def test_the_health_is_that_of_the_board_and_not_what_the_supervisor_heard() -> None:
+    """So it holds while the core is stuck."""
+    with running({"a": Peer(ready)}) as runtime:
+        slot = runtime._tree.roster.slots["a"]
+        slot.health = BackendState.UNHEALTHY
+        assert runtime.status().backends[0].health is BackendState.UNKNOWN
+        slot.retired = True
+        assert runtime.status().backends[0].health is BackendState.RETIRED

@@ -184,8 +184,9 @@ class ThreadSimulation(Simulation):
     def advance(self, seconds: float) -> None:
         """And until every caller has heard what was told to it: callbacks have threads of their own."""
         super().advance(seconds)
-        heard = [sent for sent in self.door.requests if sent.completed is not None and sent.refused is None]
-        self.world.pass_until(lambda: all(sent.outcomes for sent in heard), HEARING)
+        if self.runtime.status().account.open == 0:
+            accepted = [sent for sent in self.door.requests if sent.refused is None]
+            self.world.pass_until(lambda: all(sent.outcomes for sent in accepted), HEARING)
 
     def _make_world(self, schedule: Schedule) -> World:
         return ThreadWorld(schedule, self.rng("actors"), self.saboteur)

@@ -50,6 +50,20 @@ def test_a_failed_attempt_fails_over_to_another_backend_at_once() -> None:
     s.at_rest()
 
 
+@pytest.mark.parametrize(("allowed_fails", "opens_after"), [(5, 10), (16, 16)])
+def test_a_backend_that_fails_every_other_time_is_left_alone(allowed_fails: int, opens_after: int) -> None:
+    """Half of ten results are too many failures, or half of as many as may fail in a row."""
+    plays = [OK, failing(down()).plays[0]] * 10
+    s = stage({"a": Script(*plays), "b": Script(OK)}, route={"allowed_fails": allowed_fails})
+    breaker = s.tree.roster.slots["a"].breaker
+    for number in range(opens_after):
+        assert breaker.open_until is None
+        s.submit(f"prompt {number}")
+        s.advance(0.5)
+    assert breaker.open_until is not None
+    s.at_rest()
+
+
 def test_num_retries_counts_for_the_whole_request() -> None:
     """Three attempts are made with num_retries = 2, whatever the number of backends."""
     scripts = {name: failing(down(name)) for name in "abcde"}

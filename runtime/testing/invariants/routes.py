@@ -10,11 +10,12 @@ from attrs import define, field
 from showcaller.actors.enums import LoadBalanceStrategy
 from showcaller.actors.flight import AttemptRecord, Flight
 from showcaller.actors.kernel.child import ChildState
-from showcaller.actors.messages import Reserve
+from showcaller.actors.messages import AttemptFinished, Reserve
 from showcaller.actors.routing import Lane
 from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.invariants.findings import Findings
+from showcaller.runtime.testing.invariants.latencies import LatencyChecks
 from showcaller.runtime.testing.invariants.view import View
 
 SCANNED = 200
@@ -49,6 +50,15 @@ class RouteChecks:
         self._view = view
         self._findings = findings
         self._picks: dict[str, _Picks] = {}
+        self._latencies = LatencyChecks(view, findings)
+
+    def before_finished(self, message: AttemptFinished) -> None:
+        """An AttemptFinished is about to be handled."""
+        self._latencies.before_finished(message)
+
+    def after_finished(self, message: AttemptFinished) -> None:
+        """It was handled, or its handler died."""
+        self._latencies.after_finished(message)
 
     def reserve(self, message: Reserve) -> None:
         """A Reserve was sent: its flight was the most urgent that could leave, and its backend the one to take."""
@@ -114,7 +124,10 @@ class RouteChecks:
                 self._findings.say(
                     "failover", f"request {flight.id}", f"went to {chosen.name} although {first} comes first"
                 )
-        else:
+        elif strategy is LoadBalanceStrategy.LEAST_LATENCY:
+            weights = {target.backend: target.weight or 1.0 for target in route.targets}
+            self._latencies.judge(flight, chosen, rivals, weights)
+        elif strategy is LoadBalanceStrategy.LEAST_CONNECTIONS:
             weights = {target.backend: target.weight or 1.0 for target in route.targets}
             load = len(chosen.in_flight) / weights[chosen.name]
             for slot in rivals:

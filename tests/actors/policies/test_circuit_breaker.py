@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import pytest
@@ -19,7 +20,10 @@ ROUNDING = 1e-6
 
 all_settings = st.builds(
     BreakerSettings,
-    failures=st.integers(1, 4),
+    failures=st.integers(1, 12),
+    failure_rate=st.sampled_from([0.1, 0.5, 0.75, 1.0]),
+    min_results=st.integers(1, 12),
+    window=st.floats(1.0, 60.0),
     open_time=st.floats(0.1, 50.0),
     max_open_time=st.floats(0.1, 400.0),
     jitter=st.floats(0.0, 1.0),
@@ -32,6 +36,21 @@ def bounds(settings, opened):
     longest = max(settings.open_time, settings.max_open_time)
     least = min(longest, settings.open_time * 2**opened)
     return least - ROUNDING, least * (1 + settings.jitter) + ROUNDING
+
+
+def fails_in_a_row(model):
+    """Were the last results failures, and so many as are allowed?"""
+    last = model.results[-model.settings.failures :]
+    return len(last) == model.settings.failures and not any(succeeded for _, succeeded in last)
+
+
+def fails_too_often(model):
+    """Is the share of failures in the window too great? A tenth of the window is the grain of its time."""
+    per_tenth = 10 / model.settings.window
+    newest = int(model.now * per_tenth)
+    counted = [ok for at, ok in model.results if newest - int(at * per_tenth) < 10]
+    enough = len(counted) >= model.settings.min_results
+    return enough and counted.count(False) >= model.settings.failure_rate * len(counted)
 
 
 def opened_breaker(now=0.0, **fields):
@@ -48,12 +67,13 @@ class BreakerMachine(RuleBasedStateMachine):
         self.settings = settings
         self.breaker = CircuitBreaker(settings, rng=random.Random(seed))
         self.now = 0.0
-        self.state, self.opened, self.in_a_row = CLOSED, 0, 0
+        self.state, self.opened = CLOSED, 0
+        self.results = []
         self.opened_at = 0.0
         self.out, self.stale = [], []
 
     def leave_for(self, state):
-        self.state, self.in_a_row = state, 0
+        self.state, self.results = state, []
         self.stale += self.out
         self.out = []
 
@@ -92,9 +112,8 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.out)
     @rule()
     def succeed(self):
-        epoch = self.out.pop()
-        self.breaker.record_success(epoch)
-        self.in_a_row = 0
+        self.breaker.record_success(self.out.pop(), self.now)
+        self.results.append((self.now, True))
         if self.state is HALF_OPEN:
             self.opened = 0
             self.leave_for(CLOSED)
@@ -102,11 +121,19 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.out)
     @rule()
     def fail(self):
-        epoch = self.out.pop()
-        self.breaker.record_failure(epoch, self.now)
-        self.in_a_row += 1
-        if self.state is HALF_OPEN or self.in_a_row >= self.settings.failures:
+        self.breaker.record_failure(self.out.pop(), self.now)
+        self.results.append((self.now, False))
+        if self.state is HALF_OPEN or fails_in_a_row(self) or fails_too_often(self):
             self.open()
+
+    @precondition(lambda self: self.state is CLOSED)
+    @rule(words=st.lists(st.booleans(), max_size=12), seconds=st.floats(0.0, 5.0))
+    def have_a_spell(self, words, seconds):
+        for succeeds in words:
+            self.now += seconds
+            if self.state is CLOSED:
+                self.admit()
+                (self.succeed if succeeds else self.fail)()
 
     @precondition(lambda self: self.out)
     @rule()
@@ -117,15 +144,15 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def hear_from_the_past(self, data):
         epoch = self.stale.pop()
-        before = dict(vars(self.breaker))
+        before = copy.deepcopy({**vars(self.breaker), "_rng": None})
         word = data.draw(st.sampled_from(["success", "failure", "release"]))
         if word == "success":
-            self.breaker.record_success(epoch)
+            self.breaker.record_success(epoch, self.now)
         elif word == "failure":
             self.breaker.record_failure(epoch, self.now)
         else:
             self.breaker.release(epoch)
-        assert vars(self.breaker) == before
+        assert {**vars(self.breaker), "_rng": None} == before
 
     @invariant()
     def it_is_what_the_model_says(self):
@@ -145,7 +172,7 @@ TestBreaker = BreakerMachine.TestCase
 def test_the_open_time_doubles_up_to_its_bound(settings, failed_probes, seed):
     """Each failed probe doubles it; jitter only lengthens it."""
     breaker, now = CircuitBreaker(settings, rng=random.Random(seed)), 0.0
-    for _ in range(settings.failures):
+    while breaker.open_until is None:
         breaker.record_failure(breaker.admit(now), now)
     for opened in range(failed_probes):
         least, most = bounds(settings, opened)
@@ -174,7 +201,7 @@ def test_a_closed_breaker_starts_again_from_the_first_open_time():
         now = breaker.open_until
         breaker.record_failure(breaker.admit(now), now)
     now = breaker.open_until
-    breaker.record_success(breaker.admit(now))
+    breaker.record_success(breaker.admit(now), now)
     breaker.record_failure(breaker.admit(now), now)
     assert breaker.open_until == now + 5.0
 
@@ -192,7 +219,7 @@ def test_an_abandoned_probe_makes_room_for_the_next():
     assert breaker.is_open(5.0)
     breaker.release(probe)
     assert not breaker.is_open(5.0)
-    breaker.record_success(breaker.admit(5.0))
+    breaker.record_success(breaker.admit(5.0), 5.0)
     assert breaker.state(5.0) is CLOSED
 
 
@@ -203,3 +230,82 @@ def test_an_attempt_that_says_nothing_counts_as_neither_when_closed():
     breaker.release(breaker.admit(0.0))
     breaker.record_failure(breaker.admit(0.0), 0.0)
     assert breaker.is_open(0.0)
+
+
+def spell(word, *, at=0.0, every=0.0, **fields):
+    """A breaker after these results (S, F), one every so many seconds, up to the one that opens it; and how many."""
+    breaker = CircuitBreaker(BreakerSettings(**fields), rng=random.Random(1))
+    for number, letter in enumerate(word):
+        now = at + number * every
+        if letter == "S":
+            breaker.record_success(breaker.admit(now), now)
+        else:
+            breaker.record_failure(breaker.admit(now), now)
+        if breaker.state(now) is OPEN:
+            return number + 1
+    return None
+
+
+@pytest.mark.parametrize(
+    ("word", "every", "opens_after"),
+    [
+        ("FFFFF", 0.0, 5),
+        ("FFFFSFFFFF", 0.0, 10),
+        ("FSFSFSFSFSF", 0.0, 11),
+        ("SFSFSFSFSF", 0.0, 10),
+        ("FSFSFSFSF", 0.0, None),
+        ("SFSSFSSFSSFSSFSSF", 0.0, None),
+        ("SSFSFSFSFF", 2.9, 10),
+        ("SF" * 30, 3.1, 10),
+        ("SF" * 30, 3.4, None),
+        ("F" + "S" * 40 + "FSFSFSF", 0.1, None),
+    ],
+    ids=[
+        "five in a row",
+        "in a row before it is by share",
+        "half of eleven, at a failure",
+        "half of ten",
+        "nine are too few",
+        "a third is too little",
+        "all of half a minute",
+        "ten at a time in the window",
+        "too slow for ten in the window",
+        "a bad end of a good spell",
+    ],
+)
+def test_it_opens_by_failures_in_a_row_or_by_their_share(word, every, opens_after):
+    """Five in a row, or half of at least ten within half a minute."""
+    assert spell(word, every=every) == opens_after
+
+
+def test_results_that_have_left_the_window_count_no_more():
+    """Neither the successes of a good minute nor the failures of a bad one."""
+    breaker = CircuitBreaker(BreakerSettings(failures=100), rng=random.Random(1))
+    for _ in range(1000):
+        breaker.record_success(breaker.admit(0.0), 0.0)
+    for _ in range(9):
+        breaker.record_failure(breaker.admit(30.0), 30.0)
+    assert breaker.state(30.0) is CLOSED
+    breaker.record_failure(breaker.admit(60.0), 60.0)
+    assert breaker.state(60.0) is CLOSED
+
+
+def test_what_the_share_is_counted_in_does_not_grow():
+    """However many results there are, and however long between them."""
+    breaker = CircuitBreaker(BreakerSettings(), rng=random.Random(1))
+    for number in range(5000):
+        now = number * 0.7 if number < 4000 else number * 50.0
+        breaker.record_success(breaker.admit(now), now)
+        assert len(breaker._slices) <= 10
+
+
+def test_a_breaker_that_has_closed_has_forgotten_its_failures():
+    """What opened it does not open it again."""
+    breaker = CircuitBreaker(BreakerSettings(failures=100, jitter=0.0), rng=random.Random(1))
+    for _ in range(10):
+        breaker.record_failure(breaker.admit(0.0), 0.0)
+    assert breaker.state(0.0) is OPEN
+    breaker.record_success(breaker.admit(5.0), 5.0)
+    for _ in range(9):
+        breaker.record_failure(breaker.admit(5.0), 5.0)
+    assert breaker.state(5.0) is CLOSED

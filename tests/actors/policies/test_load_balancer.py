@@ -10,14 +10,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
+from showcaller.actors.strategy import Candidate
 
 NAMES = "abcdef"
-ROUND_ROBIN, LEAST, WEIGHTED, FAILOVER = (
+ROUND_ROBIN, LEAST, WEIGHTED, FAILOVER, LATENCY = (
     LoadBalanceStrategy.ROUND_ROBIN,
     LoadBalanceStrategy.LEAST_CONNECTIONS,
     LoadBalanceStrategy.WEIGHTED,
     LoadBalanceStrategy.FAILOVER,
+    LoadBalanceStrategy.LEAST_LATENCY,
 )
 
 whole_weights = st.lists(st.integers(1, 9), min_size=1, max_size=len(NAMES))
@@ -197,6 +200,159 @@ def test_the_order_of_the_backends_changes_only_ties(backends, shuffle):
         chosen.append(lane.next())
         shuffle.shuffle(entries)
     assert loads[chosen[0]] == loads[chosen[1]]
+
+
+# --- least latency ---
+
+known_backends = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(0, 4), st.none() | st.sampled_from([0.0, 0.1, 0.3, 1.0, 10.0])),
+    min_size=1,
+    max_size=6,
+)
+
+
+def lane_of(entries, seed=1):
+    """A balancer and latencies of backends with a weight, attempts in flight and a latency each."""
+    lane = LoadBalancer(LATENCY, rng=random.Random(seed))
+    for name, (weight, pending, _) in entries:
+        lane.add_backend(name, weight)
+        for _ in range(pending):
+            lane.mark_connection_start(name)
+    return lane, {name: latency for name, (_, _, latency) in entries}
+
+
+def rank(weight, pending, latency):
+    """Finagle's: the latency times what would be in flight; unknown and at work is worse than anything known."""
+    if latency is not None:
+        return False, latency * (pending + 1) / weight
+    return pending > 0, pending / weight
+
+
+@pytest.mark.parametrize(
+    ("backends", "chosen"),
+    [
+        ([(1, 0, 0.4), (1, 0, 0.3)], {"b"}),
+        ([(1, 0, 0.4), (1, 1, 0.3)], {"a"}),
+        ([(1, 2, 0.4), (1, 0, 4.0)], {"a"}),
+        ([(1, 9, 0.4), (1, 0, 4.0)], {"a", "b"}),
+        ([(1, 10, 0.4), (1, 0, 4.0)], {"b"}),
+        ([(1, 0, 0.4), (2, 0, 0.5)], {"b"}),
+        ([(1, 0, 0.4), (1, 0, None)], {"b"}),
+        ([(1, 9, 4.0), (1, 1, None)], {"a"}),
+        ([(1, 2, None), (1, 1, None)], {"b"}),
+        ([(1, 2, None), (4, 4, None)], {"b"}),
+        ([(1, 0, None), (1, 0, None)], {"a", "b"}),
+    ],
+)
+def test_least_latency(backends, chosen):
+    """The quicker and the less loaded; who is not known gets one attempt, and no second before the known ones."""
+    entries = list(zip(NAMES, backends, strict=False))
+    choices = set()
+    for seed in range(20):
+        lane, latencies = lane_of(entries, seed)
+        choices.add(lane.next(latency=latencies.get))
+    assert choices == chosen
+
+
+@given(known_backends, st.integers())
+def test_least_latency_takes_a_minimum(backends, seed):
+    """Nobody would answer sooner than the chosen one, as far as is known."""
+    entries = list(zip(NAMES, backends, strict=False))
+    lane, latencies = lane_of(entries, seed)
+    ranks = {name: rank(*backend) for name, backend in entries}
+    assert ranks[lane.next(latency=latencies.get)] == min(ranks.values())
+
+
+@given(known_backends, st.randoms())
+def test_the_order_of_the_backends_changes_only_ties_of_latency(backends, shuffle):
+    """With the same latencies in another order, the chosen one is as quick."""
+    entries = list(zip(NAMES, backends, strict=False))
+    ranks = {name: rank(*backend) for name, backend in entries}
+    chosen = []
+    for _ in range(2):
+        lane, latencies = lane_of(entries)
+        chosen.append(lane.next(latency=latencies.get))
+        shuffle.shuffle(entries)
+    assert ranks[chosen[0]] == ranks[chosen[1]]
+
+
+# --- a strategy of the user's ---
+
+
+class Own:
+    """Does what a test says, and keeps what it was given."""
+
+    def __init__(self, do):
+        self.do = do
+        self.seen = []
+
+    def choose(self, candidates, rng):
+        self.seen.append(candidates)
+        return self.do(candidates, rng)
+
+
+def test_a_strategy_of_ones_own_sees_the_eligible_and_chooses():
+    """With weight, attempts in flight and latency, in the order of the targets."""
+    strategy = Own(lambda candidates, rng: candidates[-1].name)
+    lane = balancer(strategy, [1, 2, 3])
+    lane.mark_connection_start("c")
+    assert lane.next({"a", "c"}, latency={"c": 0.5}.get) == "c"
+    assert strategy.seen == [
+        (
+            Candidate(name="a", weight=1, in_flight=0, latency=None),
+            Candidate(name="c", weight=3, in_flight=1, latency=0.5),
+        )
+    ]
+    assert lane.next(set()) is None
+    assert len(strategy.seen) == 1
+
+
+def test_a_strategy_of_ones_own_draws_from_the_seed():
+    """So that a simulation repeats it."""
+
+    def draws(seed):
+        lane = balancer(Own(lambda candidates, rng: rng.choice(candidates).name), [1] * 4, seed)
+        return [lane.next() for _ in range(20)]
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+
+
+@pytest.mark.parametrize(
+    "returned", ["d", "b", None, 7, ["a"], Candidate(name="a", weight=1, in_flight=0, latency=None)]
+)
+def test_what_is_no_candidate_is_refused(returned):
+    """Whatever it is, and also a backend that is not eligible; the text names the strategy and the choice."""
+    lane = balancer(Own(lambda candidates, rng: returned), [1, 1, 1])
+    with pytest.raises(ConfigurationError, match=r"the routing_strategy Own returned .*; use one of a, c$"):
+        lane.next({"a", "c"})
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), ValueError(), SystemExit(3)])
+def test_a_strategy_that_raises_is_named(error):
+    """With what it raised, whatever that was, and its place for the log."""
+
+    def choose(candidates, rng):
+        raise error
+
+    lane = balancer(Own(choose), [1])
+    with pytest.raises(
+        ConfigurationError, match=f"the routing_strategy Own raised {type(error).__name__}"
+    ) as caught:
+        lane.next()
+    assert caught.value.__cause__ is error
+    lane.strategy.do = lambda candidates, rng: "a"
+    assert lane.next() == "a"
+
+
+def test_an_interrupt_by_the_keyboard_is_not_the_strategy_s():
+    """Who simulates on the main thread may end it."""
+
+    def choose(candidates, rng):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        balancer(Own(choose), [1]).next()
 
 
 # --- round robin and failover ---

@@ -31,7 +31,7 @@ from showcaller.actors.errors import (
     ServerError,
     StreamInterruptedError,
 )
-from showcaller.actors.policies.retry import Retry, RetryPolicy, Stop, decide
+from showcaller.actors.policies.retry import NO_BUDGET, Retry, RetryPolicy, Stop, decide
 
 ANYWHERE = (
     BackendCrashedError,
@@ -70,7 +70,15 @@ errors = st.builds(
 
 
 def decision(error, policy=None, seed=1, **changed):
-    given = {"failures": 1, "idempotent": True, "here": True, "others": False, "remaining": 100.0} | changed
+    given = {
+        "failures": 1,
+        "idempotent": True,
+        "here": True,
+        "others": False,
+        "remaining": 100.0,
+        "can_pay": True,
+    }
+    given |= changed
     return decide(policy or RetryPolicy(), error, rng=random.Random(seed), **given)
 
 
@@ -82,12 +90,13 @@ def decision(error, policy=None, seed=1, **changed):
     st.booleans(),
     st.booleans(),
     st.floats(-5.0, 60.0),
+    st.booleans(),
     st.integers(),
 )
 def test_every_retry_is_allowed_by_every_rule(
-    policy, error, failures, idempotent, here, others, remaining, seed
+    policy, error, failures, idempotent, here, others, remaining, can_pay, seed
 ):
-    """Within the deadline, the number of retries, the error's own word and the request's."""
+    """Within the deadline, the number of retries, the budget, the error's own word and the request's."""
     decided = decision(
         error,
         policy,
@@ -97,6 +106,7 @@ def test_every_retry_is_allowed_by_every_rule(
         here=here,
         others=others,
         remaining=remaining,
+        can_pay=can_pay,
     )
     if isinstance(decided, Stop):
         assert decided.reason
@@ -105,6 +115,7 @@ def test_every_retry_is_allowed_by_every_rule(
     assert failures <= policy.num_retries
     assert 0.0 <= decided.delay < remaining
     assert idempotent or not error.maybe_executed
+    assert can_pay or not decided.paid
     if decided.elsewhere:
         assert others
         assert error.retry_elsewhere
@@ -134,8 +145,9 @@ def test_a_request_that_always_fails_is_tried_once_more_than_num_retries(policy,
 @pytest.mark.parametrize("kind", ANYWHERE)
 def test_a_passing_failure_goes_elsewhere_first(kind):
     """At once to a backend that was not tried; without one, here after a pause."""
-    assert decision(kind("no"), others=True) == Retry(0.0, elsewhere=True)
-    assert decision(kind("no"), others=True, here=False) == Retry(0.0, elsewhere=True)
+    paid = kind is not BackendUnreachableError
+    assert decision(kind("no"), others=True) == Retry(0.0, elsewhere=True, paid=paid)
+    assert decision(kind("no"), others=True, here=False) == Retry(0.0, elsewhere=True, paid=paid)
     again = decision(kind("no"))
     assert isinstance(again, Retry)
     assert not again.elsewhere
@@ -189,3 +201,26 @@ def test_the_thousandth_retry_is_decided_like_the_tenth():
     """However many retries are allowed, no number overflows."""
     policy = RetryPolicy(num_retries=10_000, max_delay=8.0)
     assert decision(ServerError("no"), policy, failures=9_999).delay <= 8.0
+
+
+@pytest.mark.parametrize("kind", ANYWHERE + ELSEWHERE)
+@pytest.mark.parametrize("others", [False, True])
+def test_what_cannot_be_paid_for_is_not_tried_again(kind, others):
+    """The budget is the last thing that is asked, and only what was never sent goes elsewhere without it."""
+    affordable = decision(kind("no"), others=others)
+    decided = decision(kind("no"), others=others, can_pay=False)
+    if isinstance(affordable, Stop):
+        assert decided == affordable
+        assert decided != NO_BUDGET
+    elif kind is BackendUnreachableError and others:
+        assert decided == affordable == Retry(0.0, elsewhere=True, paid=False)
+    else:
+        assert affordable.paid
+        assert decided == NO_BUDGET
+
+
+def test_what_may_have_been_sent_after_all_is_paid_for():
+    """The error's own word that it may have been executed wins over its kind."""
+    error = BackendUnreachableError("no", maybe_executed=True)
+    assert decision(error, others=True) == Retry(0.0, elsewhere=True, paid=True)
+    assert decision(error, others=True, can_pay=False) == NO_BUDGET

@@ -90,7 +90,15 @@ def test_it_reports_a_run_of_a_configuration_without_its_key(command: Command, c
 def test_the_command_that_it_prints_repeats_it(command: Command, config: str) -> None:
     """To the last character but for the computer's own speed; another seed is another run."""
     first = command.run(
-        "simulate", config, *SHORT, "--crash", "supervisor@5", "--slow", "openai@1+2x3.5", "--model", "openai"
+        "simulate",
+        config,
+        *SHORT,
+        "--crash",
+        "supervisor@5",
+        "--slow",
+        "openai@1+2x3.5:0.5",
+        "--model",
+        "openai",
     )
     last = first.stdout.splitlines()[-1]
     words = shlex.split(last)
@@ -158,6 +166,7 @@ def test_the_demo_can_be_asked_for(invoke: Callable[..., Result], tmp_path: Path
         (["--outage", "supervisor@60+120"], "no backend is named 'supervisor'"),
         (["--slow", "openai@60+120"], "use BACKEND@START+DURATIONxFACTOR"),
         (["--slow", "openai@60+120x0"], "--slow openai@60+120x0: slow.factor"),
+        (["--slow", "openai@60+120x2:1.5"], "--slow openai@60+120x2:1.5: slow.share"),
         (["--crash", "supervisr@9"], "no actor is named 'supervisr'; did you mean \"supervisor\"?"),
         (["--crash", "supervisor@9+9"], "use ACTOR@TIME, such as supervisor@90"),
         (["--crash", "supervisor@10m"], "it would strike after the end, at 600 s"),

@@ -8,22 +8,27 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from showcaller.actors import arrivals, departures
 from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.deduplicator import Deduplicator
 from showcaller.actors.departures import Departures
-from showcaller.actors.enums import CircuitState, LoadBalanceStrategy
+from showcaller.actors.enums import BackendState, CircuitState, LoadBalanceStrategy
 from showcaller.actors.flight import AttemptState, Flight
+from showcaller.actors.health_monitor import HealthBoard
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.child import Child, ChildState
 from showcaller.actors.kernel.restart import RestartHistory
 from showcaller.actors.policies import retry
+from showcaller.actors.policies.backend_health import BackendHealthMonitor
 from showcaller.actors.policies.circuit_breaker import CircuitBreaker
+from showcaller.actors.policies.health_window import HealthWindow
 from showcaller.actors.policies.load_balancer import LoadBalancer
+from showcaller.actors.policies.peak_ewma import PeakEwma
 from showcaller.actors.policies.quota_ledger import QuotaLedger, _Reservation
 from showcaller.actors.policies.request_queue import RequestQueue
+from showcaller.actors.policies.retry_budget import RetryBudget
 from showcaller.actors.seat import Seat
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
@@ -219,7 +224,7 @@ def stale_result(patch: pytest.MonkeyPatch) -> None:
 def stale_epoch(patch: pytest.MonkeyPatch) -> None:
     """A breaker does not ask to which of its stays a result belongs."""
     success, failure = CircuitBreaker.record_success, CircuitBreaker.record_failure
-    patch.setattr(CircuitBreaker, "record_success", lambda self, epoch: success(self, self.epoch))
+    patch.setattr(CircuitBreaker, "record_success", lambda self, epoch, now: success(self, self.epoch, now))
     patch.setattr(CircuitBreaker, "record_failure", lambda self, epoch, now: failure(self, self.epoch, now))
 
 
@@ -272,6 +277,72 @@ def open_left_early(patch: pytest.MonkeyPatch) -> None:
     """A breaker lets a probe through half a second before its time has passed."""
     real = CircuitBreaker.state
     patch.setattr(CircuitBreaker, "state", lambda self, now: real(self, now + 0.5))
+
+
+@planted
+def rate_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A breaker opens by failures in a row alone, however many there are between the successes."""
+    patch.setattr(CircuitBreaker, "_fails_too_often", lambda self: False)
+
+
+@planted
+def window_without_end(patch: pytest.MonkeyPatch) -> None:
+    """What has left a breaker's window, which is short here, still counts towards the share of failures."""
+    real, init = CircuitBreaker._count, CircuitBreaker.__init__
+
+    def count(self: CircuitBreaker, now: float, *, failures: int) -> None:
+        began = self._slices[-1].turn * self._settings.window / 10 if self._slices else now
+        real(self, began, failures=failures)
+
+    def short(self: CircuitBreaker, settings: Any, **options: Any) -> None:
+        init(self, evolve(settings, window=1.0), **options)
+
+    patch.setattr(CircuitBreaker, "__init__", short)
+    patch.setattr(CircuitBreaker, "_count", count)
+
+
+# --- the retry budget ---
+
+
+@planted
+def retried_without_payment(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is withdrawn from the retry budget."""
+    patch.setattr(RetryBudget, "withdraw", lambda self, now: None)
+
+
+@planted
+def budget_of_each_backend(patch: pytest.MonkeyPatch) -> None:
+    """Each backend has a retry budget of its own."""
+    real, budgets = Arrivals._after_failure, {}
+
+    def after_failure(self: Arrivals, flight: Any, slot: Any, error: Any, *, committed: bool) -> None:
+        shared, settings = self._roster.retry_budget, self._roster.config.runtime
+        own = RetryBudget(share=settings.retry_budget, burst=settings.retry_burst)
+        self._roster.retry_budget = budgets.setdefault(id(slot), own)
+        real(self, flight, slot, error, committed=committed)
+        self._roster.retry_budget = shared
+
+    patch.setattr(Arrivals, "_after_failure", after_failure)
+
+
+@planted
+def budget_anew(patch: pytest.MonkeyPatch) -> None:
+    """A new supervisor begins with a full retry budget."""
+    real = Departures.take_over
+
+    def take_over(self: Departures) -> None:
+        settings = self._roster.config.runtime
+        self._roster.retry_budget = RetryBudget(share=settings.retry_budget, burst=settings.retry_burst)
+        real(self)
+
+    patch.setattr(Departures, "take_over", take_over)
+
+
+@planted
+def starved_with_money_left(patch: pytest.MonkeyPatch) -> None:
+    """The retry budget is said to be used up when some is left."""
+    real = RetryBudget.can_pay
+    patch.setattr(RetryBudget, "can_pay", lambda self, now: real(self, now) and self.level(now) >= 3.0)
 
 
 # --- backends ---
@@ -365,8 +436,8 @@ def old_place_lost(patch: pytest.MonkeyPatch) -> None:
 def _choosing(patch: pytest.MonkeyPatch, strategy: LoadBalanceStrategy, choose: Callable[..., str]) -> None:
     real = LoadBalancer._choose
 
-    def _choose(self: LoadBalancer, names: list[str]) -> str:
-        return choose(self, names) if self.strategy is strategy else real(self, names)
+    def _choose(self: LoadBalancer, names: list[str], latency: Callable[[str], float | None]) -> str:
+        return choose(self, names) if self.strategy is strategy else real(self, names, latency)
 
     patch.setattr(LoadBalancer, "_choose", _choose)
 
@@ -399,6 +470,45 @@ def most_connections(patch: pytest.MonkeyPatch) -> None:
         LoadBalanceStrategy.LEAST_CONNECTIONS,
         lambda self, names: min(names, key=self.connections.__getitem__),
     )
+
+
+@planted
+def slowest_first(patch: pytest.MonkeyPatch) -> None:
+    """Least latency takes the slowest."""
+    real = LoadBalancer._cost
+
+    def cost(self: LoadBalancer, name: str, latency: float | None) -> tuple[bool, float]:
+        known, load = real(self, name, latency)
+        return known, -load
+
+    patch.setattr(LoadBalancer, "_cost", cost)
+
+
+@planted
+def latency_regardless_of_load(patch: pytest.MonkeyPatch) -> None:
+    """Least latency does not count what is in flight already, so that the quickest gets everything."""
+    patch.setattr(
+        LoadBalancer,
+        "_cost",
+        lambda self, name, latency: (latency is None and self.connections[name] > 0, latency or 0.0),
+    )
+
+
+@planted
+def latency_never_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A backend that was slow once is believed to be slow for ever, while it is left alone."""
+    patch.setattr(PeakEwma, "read", lambda self, now: self._peak)
+
+
+@planted
+def peaks_smoothed_away(patch: pytest.MonkeyPatch) -> None:
+    """A slow answer is averaged with those before it, as if it were an exception."""
+
+    def observe(self: PeakEwma, seconds: float, now: float) -> None:
+        before = seconds if self._peak is None else self._peak * self._weight(now)
+        self._peak, self._at = 0.9 * before + 0.1 * seconds, now
+
+    patch.setattr(PeakEwma, "observe", observe)
 
 
 # --- quotas ---
@@ -487,6 +597,43 @@ def shared_without_a_look(patch: pytest.MonkeyPatch) -> None:
         return None if real(self, request, lane, stream) is None else f"{lane} {stream}".encode()
 
     patch.setattr(Edge, "_key_of", key_of)
+
+
+# --- health ---
+
+
+@planted
+def health_flaps(patch: pytest.MonkeyPatch) -> None:
+    """A backend's state is left as soon as its rate has passed a threshold, without a margin."""
+    real = HealthWindow.state.fget
+    assert real is not None
+
+    def state(self: HealthWindow) -> BackendState:
+        before, self._before = self._before, BackendState.UNKNOWN
+        try:
+            return real(self)
+        finally:
+            self._before = before
+
+    patch.setattr(HealthWindow, "state", property(state))
+
+
+@planted
+def health_told_again(patch: pytest.MonkeyPatch) -> None:
+    """The supervisor is told of a backend's state whenever something was observed, changed or not."""
+    real = HealthBoard.take_changes
+
+    def take_changes(self: HealthBoard) -> Any:
+        self._told.clear()
+        return real(self)
+
+    patch.setattr(HealthBoard, "take_changes", take_changes)
+
+
+@planted
+def health_of_the_removed(patch: pytest.MonkeyPatch) -> None:
+    """A backend that is added again has the health of the one that had its name."""
+    patch.setattr(BackendHealthMonitor, "forget", lambda self, backend: None)
 
 
 # --- supervision ---

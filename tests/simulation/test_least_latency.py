@@ -1,0 +1,73 @@
+"""LEAST_LATENCY keeps away from a backend with a tail of slow answers, and comes back to it when that is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.runtime.testing import faults
+from showcaller.runtime.testing.assertions import assert_invariants
+from showcaller.runtime.testing.report import Report
+from showcaller.runtime.testing.simulation import Simulation
+
+DURATION = 300.0
+RATE = 10.0
+
+
+def run(
+    names: str,
+    *,
+    seed: int,
+    strategy: str = "least_latency",
+    share: float = 0.0,
+    slow_for: float = DURATION,
+    streams: float = 0.0,
+) -> Report:
+    """Equal backends, of which the third takes ten times as long for a share of its answers, from the start."""
+    config = RuntimeConfig(
+        runtime=RuntimeSettings(model="fast"),
+        backends=[
+            BackendConfig(name=name, backend_type="openai", base_url="http://127.0.0.1:9/v1", model="m")
+            for name in names
+        ],
+        routes=[RouteConfig(name="fast", routing_strategy=strategy, targets=list(names))],
+    )
+    with Simulation(config, seed=seed) as simulation:
+        simulation.traffic(rate=RATE, duration=DURATION, streams=streams)
+        if share:
+            simulation.at(0.0, faults.slow("c", 10, slow_for, share=share))
+        report = simulation.run()
+    assert_invariants(report)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("seed", "share", "streams"), [(0, 0.2, 0.0), (1, 0.2, 0.0), (2, 0.2, 0.0), (3, 0.1, 0.0), (4, 0.2, 1.0)]
+)
+def test_a_tail_of_one_backend_in_three_is_hardly_felt(seed: int, share: float, streams: float) -> None:
+    """The 99th percentile stays within 1.5 times that of the healthy pair alone."""
+    pair = run("ab", seed=seed, streams=streams).p99("latency")
+    report = run("abc", seed=seed, share=share, streams=streams)
+    assert report.p99("latency") <= 1.5 * pair
+    assert 0.0 < report.share()["c"] < 0.15
+
+
+def test_who_takes_turns_feels_the_tail() -> None:
+    """So that it is the strategy that keeps it away."""
+    assert run("abc", seed=0, share=0.2, strategy="round_robin").p99("latency") > 6.0
+
+
+def test_equal_backends_are_used_equally() -> None:
+    """As long as nothing is wrong."""
+    shares = run("abc", seed=1).share()
+    assert all(0.28 < shares[name] < 0.39 for name in "abc")
+
+
+def test_a_backend_that_is_quick_again_gets_its_share_again() -> None:
+    """Slow for a minute of five: in the last three it gets nearly what the others get."""
+    report = run("abc", seed=1, share=1.0, slow_for=60.0)
+    late = [attempt.backend for attempt in report.attempts if attempt.started >= 120.0]
+    assert 0.25 < late.count("c") / len(late) < 0.39
+    early = [attempt.backend for attempt in report.attempts if 20.0 < attempt.started < 60.0]
+    assert early.count("c") / len(early) < 0.1
