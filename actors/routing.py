@@ -149,7 +149,7 @@ def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
 def _misroute(flight: Flight, cause: ConfigurationError) -> None:
     """Fail a flight of what its route's strategy did; an attempt of it that is under way may still answer."""
     error = ConfigurationError(f"route {flight.lane!r}: {cause.message}")
-    STRATEGY_FAILED.say(flight.lane, cause.message, error=cause.__cause__)
+    STRATEGY_FAILED.say(repr(flight.lane), cause.message, error=cause.__cause__)
     flight.errors.append(error)
     if not flight.live:
         flight.fail(error)
