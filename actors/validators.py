@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from attrs import Attribute
 
@@ -63,7 +63,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else ""
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """A finite int or float; bool is no number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any, cast
 
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType, LoadBalanceStrategy
@@ -14,6 +15,7 @@ from showcaller.actors.settings import (
     TargetConfig,
     Timeouts,
 )
+from showcaller.runtime.prompt import Options
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.dice import Dice, SeededDice
@@ -148,7 +150,7 @@ def draw_traffic(dice: Dice, config: RuntimeConfig) -> Traffic:
     burst = dice.chance(0.25)
     duration = dice.number(0.5, 2.0) if burst else dice.number(5.0, DURATION)
     names = ("fast", "fast", "few", MODEL, *(backend.name for backend in config.backends))
-    options = {
+    options: dict[str, Any] = {
         "model": dice.pick(names),
         "temperature": dice.pick([1.0, 0.0]),
         "priority": dice.pick(["normal", "low", "high", "critical"]),
@@ -165,7 +167,7 @@ def draw_traffic(dice: Dice, config: RuntimeConfig) -> Traffic:
         cancels=dice.pick([0.0, 0.0, 0.3]),
         read_pause=dice.pick([0.0, 0.0, 0.05, 1.0]),
         reads=dice.pick([None, None, None, 2]),
-        options={name: value for name, value in options.items() if value is not None},
+        options=cast(Options, {name: value for name, value in options.items() if value is not None}),
     )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.models import Answered, ChatRequest, Errored, Outcome
+from showcaller.actors.validators import number, whole
 from showcaller.runtime.pending import Pending
-from showcaller.runtime.prompt import Prompt, as_request
+from showcaller.runtime.prompt import Options, Prompt, as_request
 
 if TYPE_CHECKING:
     from showcaller.runtime.testing.door import Door
     from showcaller.runtime.testing.world import World
+
+
+SECONDS = "use seconds, 0 or more"
+CHUNKS = "use a number of chunks, 0 or more, or None for all"
 
 
 @frozen(kw_only=True)
@@ -30,11 +34,11 @@ class Plan:
     """
 
     prompt: Prompt
-    options: Mapping[str, Any] = field(factory=dict)
+    options: Options = field(factory=Options)
     stream: bool = False
-    cancel_after: float | None = None
-    read_pause: float = 0.0
-    reads: int | None = None
+    cancel_after: float | None = field(default=None, validator=number(SECONDS, least=0, none=True))
+    read_pause: float = field(default=0.0, validator=number(SECONDS, least=0))
+    reads: int | None = field(default=None, validator=whole(CHUNKS, least=0, none=True))
 
 
 @define(eq=False)
@@ -96,7 +100,7 @@ class Client:
         sent, plan = self.sent, self.sent.plan
         sent.submitted = self._world.clock.now()
         try:
-            sent.request = as_request(plan.prompt, plan.options)  # type: ignore[arg-type]
+            sent.request = as_request(plan.prompt, plan.options)
             self._ticket, self.pending = self._door.admit(sent, stream=plan.stream)
         except ShowcallerError as error:
             self._door.refused(sent, error)

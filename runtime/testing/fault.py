@@ -128,13 +128,13 @@ def code(value: Any) -> str:
 def seconds(owner: str, **values: object) -> None:
     """Refuse what is not 0 or more seconds."""
     for name, value in values.items():
-        if not is_number(value) or value < 0:  # type: ignore[operator]
+        if not is_number(value) or value < 0:
             raise refuse(owner, name, value, "use seconds, 0 or more")
 
 
 def share_of(owner: str, value: object) -> None:
     """Refuse what is no share."""
-    if not is_number(value) or not 0 < value <= 1:  # type: ignore[operator]
+    if not is_number(value) or not 0 < value <= 1:
         raise refuse(owner, "share", value, "use a share greater than 0 and up to 1.0, which is all")
 
 

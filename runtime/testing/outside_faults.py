@@ -167,12 +167,7 @@ def _add(simulation: Simulation, config: BackendConfig) -> None:
     except ConfigurationError as error:
         simulation.note(f"{config.name} is not added: {error}")
         return
-    earlier = simulation.backends.get(config.name)
-    transport = simulation._make_backend(config)
-    if earlier is not None:
-        # It is the same endpoint, whatever is wrong with it.
-        transport.conditions = earlier.conditions
-    slot = tree.make_slot(config, transport)
+    slot = tree.make_slot(config, simulation._make_backend(config))
     _ask(simulation, _Adding(), lambda reply: AddBackend(slot, reply))
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError
@@ -18,6 +18,7 @@ from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.validators import nearest
 from showcaller.runtime.config import load_config
+from showcaller.runtime.prompt import Options
 from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.testing import watch
 from showcaller.runtime.testing.backend import SimulatedBackend
@@ -172,7 +173,7 @@ class Simulation:
         patience: float = 2.0,
         read_pause: float = 0.0,
         reads: int | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         """Let requests arrive; see Traffic."""
         traffic = Traffic(

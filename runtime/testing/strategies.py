@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import frozen
 
@@ -22,6 +22,7 @@ except ModuleNotFoundError as missing:
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import UnknownModelError
 from showcaller.runtime.config import load_config
+from showcaller.runtime.prompt import Options
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.chaos import draw_config
 from showcaller.runtime.testing.client import Plan
@@ -215,7 +216,7 @@ def _traffic(draw: st.DrawFn, config: RuntimeConfig, duration: float, most: floa
     )
 
 
-def _options(models: Sequence[str], *, named: bool) -> st.SearchStrategy[dict[str, Any]]:
+def _options(models: Sequence[str], *, named: bool) -> st.SearchStrategy[Options]:
     """Options of a request; simple is to give none, but for a model where one has to be named."""
     optional: dict[str, st.SearchStrategy[Any]] = {
         "priority": st.sampled_from(["high", "low", "critical"]),
@@ -225,9 +226,8 @@ def _options(models: Sequence[str], *, named: bool) -> st.SearchStrategy[dict[st
         "idempotent": st.booleans(),
     }
     model = {"model": st.sampled_from(list(models))} if models else {}
-    if named:
-        return st.fixed_dictionaries(model, optional=optional)
-    return st.fixed_dictionaries({}, optional={**model, **optional})
+    required, free = (model, optional) if named else ({}, {**model, **optional})
+    return cast("st.SearchStrategy[Options]", st.fixed_dictionaries(required, optional=free))
 
 
 def _has_default(config: RuntimeConfig) -> bool:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import Attribute, evolve, field, frozen
 
-from showcaller.runtime.prompt import Prompt
-from showcaller.runtime.testing.client import Plan
+from showcaller.actors.validators import is_number, number, refuse, whole
+from showcaller.runtime.prompt import Options, Prompt, as_request
+from showcaller.runtime.testing.client import CHUNKS, SECONDS, Plan
 
 Prompts = Sequence[Prompt] | Callable[[random.Random], Prompt] | None
+
+
+def _check_share(owner: object, attribute: Attribute[Any], value: object) -> None:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise refuse(owner, attribute.name, value, "use a share from 0 to 1")
 
 
 @frozen(kw_only=True)
@@ -27,18 +33,31 @@ class Traffic:
         cancels: which part is given up by its caller, at a random moment of its first `patience` seconds.
         read_pause, reads: how those that stream read; see Plan.
         options: as for `Runtime.submit`; of a `context` each request has one with an id of its own.
+
+    Raises:
+        ConfigurationError: a field is wrong; the text names it, the value and the fix.
+        TypeError: there is no such option.
     """
 
-    rate: float
-    duration: float
-    start: float = 0.0
-    prompts: Prompts = None
-    streams: float = 0.0
-    cancels: float = 0.0
-    patience: float = 2.0
-    read_pause: float = 0.0
-    reads: int | None = None
-    options: Mapping[str, Any] = {}
+    rate: float = field(validator=number("use requests a second, greater than 0", above=0))
+    duration: float = field(validator=number("use seconds greater than 0", above=0))
+    start: float = field(default=0.0, validator=number(SECONDS, least=0))
+    prompts: Prompts = field(default=None)
+    streams: float = field(default=0.0, validator=_check_share)
+    cancels: float = field(default=0.0, validator=_check_share)
+    patience: float = field(default=2.0, validator=number(SECONDS, least=0))
+    read_pause: float = field(default=0.0, validator=number(SECONDS, least=0))
+    reads: int | None = field(default=None, validator=whole(CHUNKS, least=0, none=True))
+    options: Options = field(factory=Options)
+
+    @prompts.validator
+    def _check_prompts(self, attribute: Attribute[Any], value: Prompts) -> None:
+        if value is not None and not callable(value) and (isinstance(value, str) or not value):
+            raise refuse(self, attribute.name, value, "list some prompts, or give a function of an rng")
+
+    @options.validator
+    def _check_options(self, _attribute: Attribute[Any], value: Options) -> None:
+        as_request("x", value)
 
     def next_arrival(self, after: float, rng: random.Random) -> float | None:
         """When the next request arrives, in seconds from the beginning; None when there is none."""

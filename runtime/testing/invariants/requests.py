@@ -15,7 +15,6 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.models import Answered, Outcome
-from showcaller.runtime.prompt import as_request
 from showcaller.runtime.testing.backend import Served
 from showcaller.runtime.testing.client import Client
 from showcaller.runtime.testing.invariants.findings import Findings
@@ -120,9 +119,8 @@ class RequestChecks:
         self._judge_stream(client, over=False)
 
     def _judge_shared(self, client: Client) -> None:
-        plan, flight = client.sent.plan, client._ticket.flight
-        request = as_request(plan.prompt, plan.options)  # type: ignore[arg-type]
-        if flight is not None and flight.request.payload != request.payload:
+        request, flight = client.sent.request, client._ticket.flight
+        if request is not None and flight is not None and flight.request.payload != request.payload:
             self._say("shared", client, f"has the answer to {flight.id}, which asked for something else")
 
     def _judge_text(self, client: Client, text: str, what: str) -> None:

@@ -304,3 +304,32 @@ def test_a_block_that_raises_ends_without_covering_the_error():
         fail()
     with steady("a") as sim:
         assert sim.runtime.ask("one").content
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rate": 0}, "Traffic.rate = 0"),
+        ({"rate": -1.0}, "Traffic.rate = -1.0"),
+        ({"duration": 0}, "Traffic.duration = 0"),
+        ({"start": -1}, "Traffic.start = -1"),
+        ({"streams": 1.5}, "Traffic.streams = 1.5"),
+        ({"cancels": -0.1}, "Traffic.cancels = -0.1"),
+        ({"patience": "long"}, "Traffic.patience = 'long'"),
+        ({"reads": -1}, "Traffic.reads = -1"),
+        ({"read_pause": float("nan")}, "Traffic.read_pause = nan"),
+        ({"prompts": ()}, r"Traffic.prompts = \(\)"),
+        ({"prompts": "hello"}, "Traffic.prompts = 'hello'"),
+        ({"temperature": -1}, "ChatRequest.temperature = -1"),
+    ],
+)
+def test_wrong_traffic_is_refused_when_it_is_planned(wrong, says):
+    """Not when its first request arrives; the text names the field and the value."""
+    with steady("a") as sim, pytest.raises(ConfigurationError, match=says):
+        sim.traffic(**{"rate": 1.0, "duration": 1.0, **wrong})
+
+
+def test_an_option_that_does_not_exist_is_refused_when_traffic_is_planned():
+    """As `submit` refuses it."""
+    with steady("a") as sim, pytest.raises(TypeError, match="temprature"):
+        sim.traffic(rate=1.0, duration=1.0, temprature=1)
