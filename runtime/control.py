@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from pykka import Timeout
 
+from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.log import CONTROL_OFF, THREADS_LEFT
 from showcaller.runtime.status import RuntimeStatus
 
@@ -29,6 +31,8 @@ VERSION = 1
 
 LONGEST_REQUEST = 4096
 """Bytes."""
+OPEN_SECONDS = 1.0
+"""How long a start waits for the socket to be there."""
 EXCHANGE_SECONDS = 1.0
 """From the accepted connection to the last byte of the answer."""
 CLOSE_SECONDS = 0.5
@@ -40,6 +44,11 @@ _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 """A peer that has gone must not end a host that takes SIGPIPE as other programs do."""
 
 _open_sockets: set[socket.socket] = set()
+
+
+def _close(one: socket.socket) -> None:
+    _open_sockets.discard(one)
+    one.close()
 
 
 def _close_in_child() -> None:
@@ -81,6 +90,9 @@ def check_private(folder: Path) -> None:
 class Control:
     """Listens from `open` to `close`.
 
+    Everything is made and closed on its own thread: an interrupt, which strikes the main thread alone, leaves
+    nothing half done.
+
     Args:
         name: the runtime's; with the process's id it names the socket.
         take: the status of this moment; called on the control thread.
@@ -94,6 +106,7 @@ class Control:
         self._name = name
         self._take = take
         self._began = time.monotonic()
+        self._opened = ReplyFuture()
         self._wake: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -101,32 +114,38 @@ class Control:
         """Listen; where that cannot be, a warning says why."""
         if not hasattr(socket, "AF_UNIX"):
             return
-        reasons = []
-        for folder in places(os.environ):
-            try:
-                self._listen(folder)
-            except (OSError, RuntimeError) as error:
-                why = error.strerror if isinstance(error, OSError) else None
-                reasons.append(f"{folder}: {why or error}")
-            else:
-                return
-        CONTROL_OFF.say("; ".join(reasons))
+        try:
+            self._wake, woken = socket.socketpair()
+        except OSError as error:
+            CONTROL_OFF.say(error.strerror)
+            return
+        _open_sockets.update((self._wake, woken))
+        self._thread = threading.Thread(
+            target=self._run, args=(woken,), name="showcaller-control", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            CONTROL_OFF.say(error)
+            _close(woken)
+            return
+        with contextlib.suppress(Timeout):
+            self._opened.get(timeout=OPEN_SECONDS)
 
     def close(self) -> None:
         """Remove the socket and end the thread; no error when that was done."""
         self._remove()
         wake, thread = self._wake, self._thread
-        if wake is not None:
-            with contextlib.suppress(OSError):
-                wake.send(b"!", _NO_SIGNAL)
-        if thread is not None and thread is not threading.current_thread():
+        if wake is None:
+            return
+        with contextlib.suppress(OSError):
+            wake.send(b"!", _NO_SIGNAL)
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(CLOSE_SECONDS)
             if thread.is_alive():
                 THREADS_LEFT.say(1)
-        if wake is not None:
-            self._wake = None
-            _open_sockets.discard(wake)
-            wake.close()
+        self._wake = None
+        _close(wake)
 
     def _remove(self) -> None:
         path, self.path = self.path, None
@@ -134,33 +153,50 @@ class Control:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _listen(self, folder: Path) -> None:
+    def _run(self, woken: socket.socket) -> None:
+        try:
+            listener = self._listen()
+            self._opened.set()
+            if listener is not None:
+                try:
+                    _Server(listener, woken, self._reply).run()
+                finally:
+                    _close(listener)
+        finally:
+            self._remove()
+            _close(woken)
+
+    def _listen(self) -> socket.socket | None:
+        reasons = []
+        for folder in places(os.environ):
+            try:
+                return self._listen_in(folder)
+            except OSError as error:
+                reasons.append(f"{folder}: {error.strerror or error}")
+        CONTROL_OFF.say("; ".join(reasons))
+        return None
+
+    def _listen_in(self, folder: Path) -> socket.socket:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)
         check_private(folder)
         name = f"{os.getpid()}-{self._name}.sock"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.ExitStack() as undo:
-            undo.callback(listener.close)
+        _open_sockets.add(listener)
+        try:
             # It gets its name when it listens: a named socket at which nobody listens is a dead one's.
             unnamed = folder / f".{name}"
             listener.bind(os.fspath(unnamed))
             self.path = unnamed
-            undo.callback(self._remove)
             unnamed.chmod(0o600)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
-            woken, self._wake = socket.socketpair()
-            undo.callback(self._wake.close)
-            undo.callback(woken.close)
             self.path = unnamed.rename(folder / name)
-            server = _Server(listener, woken, self._reply)
-            _open_sockets.update((listener, woken, self._wake))
-            undo.callback(_open_sockets.difference_update, (listener, woken, self._wake))
-            thread = threading.Thread(target=server.run, name="showcaller-control", daemon=True)
-            thread.start()
-            self._thread = thread
-            undo.pop_all()
+        except BaseException:
+            self._remove()
+            _close(listener)
+            raise
+        return listener
 
     def _reply(self, request: bytes) -> bytes:
         answer: dict[str, Any] = {"version": VERSION}
@@ -189,7 +225,7 @@ def _as_value(_owner: Any, _attribute: Any, value: Any) -> Any:
 
 
 class _Server:
-    """The thread: one connection after the other, until it is woken."""
+    """One connection after the other, until it is woken."""
 
     def __init__(
         self, listener: socket.socket, woken: socket.socket, reply: Callable[[bytes], bytes]
@@ -199,22 +235,17 @@ class _Server:
         self._reply = reply
 
     def run(self) -> None:
-        try:
-            while self._wait(self._listener, select.POLLIN, None):
-                try:
-                    connection = self._listener.accept()[0]
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self._wait(None, 0, time.monotonic() + RETRY_SECONDS)
-                    continue
-                with connection, contextlib.suppress(OSError):
-                    connection.setblocking(False)
-                    self._exchange(connection, time.monotonic() + EXCHANGE_SECONDS)
-        finally:
-            for one in (self._listener, self._woken):
-                _open_sockets.discard(one)
-                one.close()
+        while self._wait(self._listener, select.POLLIN, None):
+            try:
+                connection = self._listener.accept()[0]
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._wait(None, 0, time.monotonic() + RETRY_SECONDS)
+                continue
+            with connection, contextlib.suppress(OSError):
+                connection.setblocking(False)
+                self._exchange(connection, time.monotonic() + EXCHANGE_SECONDS)
 
     def _exchange(self, connection: socket.socket, until: float) -> None:
         request = b""
