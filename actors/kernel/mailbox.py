@@ -35,9 +35,9 @@ class MailboxFactory(Protocol):
 class Mailbox:
     """The inbox of one incarnation.
 
-    The consumer says by `park()` that it has nothing to do; `on_ready` is then called once, outside the
-    lock and on the sender's thread, when a message arrives. A finalizer or a signal handler may send while
-    its thread is inside here; hence the reentrant lock.
+    The consumer says by `park()` that it has nothing to do; `on_ready`, which must not block, is then called
+    once on the sender's thread when a message arrives, or twice when that was interrupted. A finalizer or a
+    signal handler may send while its thread is inside here; hence the reentrant lock.
     """
 
     def __init__(self, owner: str, capacity: int) -> None:
@@ -97,9 +97,11 @@ class Mailbox:
                         )
                     self._refusables += 1
                 self._queue.append(envelope)
-            wake, self._parked = self._parked, False
-        if wake and self.on_ready is not None:
-            self.on_ready()
+            if self._parked:
+                # In this order: an interrupt in between wakes the consumer twice, and not never.
+                if self.on_ready is not None:
+                    self.on_ready()
+                self._parked = False
         return None
 
     def get(self) -> Envelope[Any]:

@@ -126,6 +126,24 @@ def test_it_wakes_its_consumer_once_and_only_when_that_sleeps():
     assert woken == [1]
 
 
+def test_a_wake_that_is_interrupted_is_made_up_for() -> None:
+    """Ctrl-C strikes a sender anywhere; its receiver must not sleep for ever over what it got."""
+    mailbox, woken = Mailbox("one", 8), []
+
+    def interrupted() -> None:
+        woken.append("lost")
+        raise KeyboardInterrupt
+
+    mailbox.on_ready = interrupted
+    assert mailbox.park()
+    with pytest.raises(KeyboardInterrupt):
+        mailbox.put(Envelope("a"))
+    mailbox.on_ready = lambda: woken.append("made up for")
+    mailbox.put(Envelope("b"))
+    mailbox.put(Envelope("c"))
+    assert woken == ["lost", "made up for"]
+
+
 def test_it_needs_nobody_to_wake():
     """Messages may come before a dispatcher is there."""
     mailbox = Mailbox("actor", 10)
