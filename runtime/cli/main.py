@@ -10,21 +10,19 @@ import contextlib
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from showcaller.actors.errors import ConfigurationError, ShowcallerError
+from showcaller.runtime.cli.interrupt import INTERRUPTED, Interrupt
 from showcaller.runtime.cli.output import Screen, open_screen
 
 FAILED = 1
 WRONG_USE = 2
-INTERRUPTED = 128 + signal.SIGINT
 BROKEN_PIPE = 128 + 13
 """What a shell reports of a program that SIGPIPE ended."""
 
@@ -272,23 +270,9 @@ def status(as_json: bool, pid: int | None, watch: bool) -> None:
         raise Failure(problem)
 
 
-def _leave_at_the_second_interrupt() -> None:
-    """The first Ctrl-C stops in order; the second does not wait for that."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-        os._exit(INTERRUPTED)
-
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGINT, leave)
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
-
-
 def main() -> None:
     """Run the command line and exit."""
-    _leave_at_the_second_interrupt()
+    Interrupt().install()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # What cannot be read or shown as a character becomes a question mark, not a crash.
         if isinstance(stream, io.TextIOWrapper):
