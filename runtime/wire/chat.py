@@ -87,16 +87,16 @@ class Reading:
             MalformedResponseError: it is not a JSON object.
             BackendError: it reports an error.
         """
+        # As in a stream, a broken character costs that character and not the answer.
+        text = data.decode("utf-8-sig", "replace") if isinstance(data, bytes) else data
         try:
-            document = json.loads(data)
+            document = json.loads(text)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            start = data[:400]
-            text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
             raise self.malformed(
                 f"answered with something that is not a JSON object: "
-                f'"{excerpt(text, self.secrets, limit=80)}"; check its base_url'
+                f'"{excerpt(text[:400], self.secrets, limit=80)}"; check its base_url'
             )
         if document.get("error"):
             raise self.disguised(document)

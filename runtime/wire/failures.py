@@ -21,9 +21,9 @@ from showcaller.actors.errors import (
     ContentPolicyViolationError,
     ContextWindowExceededError,
     InvalidRequestError,
-    MalformedResponseError,
     ModelNotFoundError,
     RateLimitError,
+    RedirectedError,
     ServerError,
 )
 from showcaller.runtime.wire.excerpt import excerpt
@@ -152,7 +152,7 @@ _ROWS = (
         status=(408, 409, 425, *range(500, 600)),
     ),
     _Row(
-        error=MalformedResponseError,
+        error=RedirectedError,
         says="answered with a redirect, which is not followed",
         fix="set its base_url to the final address",
         status=range(300, 400),
@@ -187,10 +187,11 @@ def failure(
         now: wall-clock seconds since the epoch.
         secrets: what the error's text must not repeat, if the body does.
     """
+    text = body.decode("utf-8-sig", "replace")
     try:
-        document = json.loads(body)
+        document = json.loads(text)
     except (ValueError, RecursionError):
-        document = _TAGS.sub(" ", body.decode("utf-8", "replace"))
+        document = _TAGS.sub(" ", text)
     return _classify(status, headers, document, backend=backend, now=now, secrets=secrets, inside_200=False)
 
 

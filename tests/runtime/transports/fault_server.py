@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
@@ -69,7 +70,7 @@ class Peer:
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
         fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-        length = next(int(value) for name, _, value in fields if name.lower() == b"content-length")
+        length = next((int(value) for name, _, value in fields if name.lower() == b"content-length"), 0)
         while len(body) < length:
             body += self.sock.recv(65536)
         return data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + body
@@ -87,6 +88,8 @@ class FaultServer:
         stalled: set once a stalling script has sent what it sends.
         stopping: set when the server closes; a script may wait for it without reading.
         hung_up: set once a stalling script saw its client hang up.
+        heard: set by the test once the client has what a script has sent; a script may wait for it.
+        arrivals: when each request had been read, in seconds of the monotonic clock.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
@@ -94,6 +97,8 @@ class FaultServer:
         self.connections = 0
         self.stalled = threading.Event()
         self.hung_up = threading.Event()
+        self.heard = threading.Event()
+        self.arrivals: list[float] = []
         self._context = context
         self._reads = True
         self._scripts: deque[Script] = deque()
@@ -181,6 +186,7 @@ class FaultServer:
                     break
                 if not peer.request:
                     break
+                self.arrivals.append(time.monotonic())
                 self.requests.append(peer.request)
                 with self._lock:
                     script = self._scripts.popleft() if len(self._scripts) > 1 else self._scripts[0]

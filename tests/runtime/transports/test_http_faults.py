@@ -22,6 +22,7 @@ from showcaller.actors.errors import (
     MalformedResponseError,
     ModelNotFoundError,
     RateLimitError,
+    RedirectedError,
     ServerError,
 )
 from showcaller.actors.transport import Chunk, Done, Sent
@@ -90,7 +91,7 @@ STATUSES: list[tuple[str, Script, type[BackendError], float | None]] = [
     ("400", reply(400, error_body(message="bad")), InvalidRequestError, None),
     ("400 filter", reply(400, error_body(code="content_filter")), ContentPolicyViolationError, None),
     ("400 context", reply(400, error_body(code="context_length_exceeded")), ContextWindowExceededError, None),
-    ("redirect", reply(307, b"", "Location: http://127.0.0.1:1/elsewhere"), MalformedResponseError, None),
+    ("redirect", reply(307, b"", "Location: http://127.0.0.1:1/elsewhere"), RedirectedError, None),
     ("cut error body", then(write(head(500, "Content-Length: 99"), b"oo"), Peer.close), ServerError, None),
 ]
 

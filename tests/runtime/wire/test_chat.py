@@ -87,6 +87,12 @@ def test_no_content_is_fine_where_something_else_answers(message: dict[str, Any]
     assert decode_completion(completion(message), READING).message == {"role": "assistant", **message}
 
 
+def test_a_broken_character_costs_that_character_alone() -> None:
+    """As in a stream; a byte order mark in front is no character."""
+    body = b"\xef\xbb\xbf" + completion({"content": "Hello?"}).replace(b"?", b"\xff")
+    assert decode_completion(body, READING).message["content"] == "Hello\ufffd"
+
+
 def test_absent_usage_is_estimated_and_says_so() -> None:
     """Four characters a token, rounded up."""
     done = decode_completion(completion({"content": "12345"}), READING)

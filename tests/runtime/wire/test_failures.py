@@ -17,9 +17,9 @@ from showcaller.actors.errors import (
     ContentPolicyViolationError,
     ContextWindowExceededError,
     InvalidRequestError,
-    MalformedResponseError,
     ModelNotFoundError,
     RateLimitError,
+    RedirectedError,
     ServerError,
 )
 from showcaller.runtime.wire.failures import failure, failure_inside_200
@@ -89,7 +89,7 @@ def error(**fields: Any) -> dict[str, Any]:
         (502, b"<html><h1>Bad Gateway</h1></html>", ServerError),
         (503, error(message="Loading model", type="unavailable_error"), ServerError),
         (529, error(type="overloaded_error"), ServerError),
-        (302, b"", MalformedResponseError),
+        (302, b"", RedirectedError),
         (101, b"", InvalidRequestError),
     ],
 )
@@ -233,6 +233,12 @@ def test_any_answer_is_some_backend_error(status: int, headers: dict[str, str], 
 def test_any_document_is_some_backend_error(document: Any) -> None:
     """The same for an error inside a stream."""
     assert isinstance(failure_inside_200(document, backend="b", now=NOW), BackendError)
+
+
+def test_a_broken_character_does_not_hide_the_code() -> None:
+    """What the body says still beats what the status says."""
+    body = json.dumps(error(code="insufficient_quota", message="no?")).encode().replace(b"?", b"\xff")
+    assert type(judge(429, body)) is BillingError
 
 
 def test_a_deeply_nested_body_is_no_trap() -> None:
