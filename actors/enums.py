@@ -67,6 +67,22 @@ class LoadBalanceStrategy(enum.Enum):
     LEAST_LATENCY = "least_latency"
 
 
+class Capability(enum.Enum):
+    """What a backend may be able to do beyond plain chat."""
+
+    TOOLS = "tools"
+    IMAGES = "images"
+    JSON_SCHEMA = "json_schema"
+
+
+class FallbackCause(enum.Enum):
+    """Why a request leaves a route for another; each has fallbacks of its own."""
+
+    FAILURE = "fallbacks"
+    CONTEXT_WINDOW = "context_window_fallbacks"
+    CONTENT_POLICY = "content_policy_fallbacks"
+
+
 class Source(enum.Enum):
     """Where an answer came from."""
 
