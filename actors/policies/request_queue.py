@@ -1,4 +1,8 @@
-"""The queue of waiting requests: the most urgent first, then the oldest."""
+"""The queue of waiting requests: the most urgent first, then the oldest; who waits long becomes more urgent.
+
+A request that has waited for one period of ageing counts as one class higher, after another as two, but never as
+CRITICAL: that class is for what somebody has called so.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import heapq
 from typing import Generic, Protocol, TypeVar
 
 from showcaller.actors.enums import RequestPriority
+
+AGEING_SECONDS = 10.0
+"""Seconds for which a request waits before it counts as one class higher."""
 
 
 class Queued(Protocol):
@@ -20,6 +27,10 @@ class Queued(Protocol):
         """When it was accepted: the smaller, the earlier."""
 
     @property
+    def since(self) -> float:
+        """The same in seconds of the clock."""
+
+    @property
     def done(self) -> bool:
         """Has it got its outcome meanwhile?"""
 
@@ -27,49 +38,91 @@ class Queued(Protocol):
 Item = TypeVar("Item", bound=Queued)
 
 
+def effective_class(priority: RequestPriority, waited: float, ageing: float = AGEING_SECONDS) -> int:
+    """The class that a request counts as after so many seconds."""
+    if priority >= RequestPriority.HIGH:
+        return priority
+    return min(RequestPriority.HIGH, priority + int(max(0.0, waited) / ageing))
+
+
 class RequestQueue(Generic[Item]):
     """Waiting requests. Those that are done leave it unserved.
 
     A request that comes back, because its reservation was refused or its attempt failed, gets its old
     place among its equals.
+
+    Args:
+        ageing: seconds a class.
     """
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Item]] = []
+    def __init__(self, ageing: float = AGEING_SECONDS) -> None:
+        self._ageing = ageing
+        # One heap a class: its first has waited longest, so no other of it can count as a higher one.
+        self._heaps: list[list[tuple[int, Item]]] = [[] for _ in RequestPriority]
+        self._first = self._heaps[0]
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def size(self) -> int:
+        """How many are in it, with those that are done and were not yet let go."""
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The same by class, LOW first, without regard to age."""
+        return tuple(len(heap) for heap in self._heaps)
+
+    def is_empty(self) -> bool:
+        """Is nothing in it?"""
+        return not any(self._heaps)
 
     def enqueue(self, item: Item) -> None:
         """Add a request at the place that its priority and age give it."""
-        heapq.heappush(self._heap, (-item.priority, item.order, item))
+        heapq.heappush(self._heaps[item.priority], (item.order, item))
 
-    def peek(self) -> Item | None:
+    def urgency(self, item: Item, now: float) -> tuple[int, int]:
+        """A key to sort by: the smaller, the sooner."""
+        return -effective_class(item.priority, now - item.since, self._ageing), item.order
+
+    def peek(self, now: float) -> Item | None:
         """The next request that still wants to be served, or None."""
-        while self._heap and self._heap[0][2].done:
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        best: tuple[int, int] | None = None
+        first: Item | None = None
+        for priority, heap in zip(RequestPriority, self._heaps, strict=True):
+            while heap and heap[0][1].done:
+                heapq.heappop(heap)
+            if heap:
+                order, item = heap[0]
+                rank = -effective_class(priority, now - item.since, self._ageing), order
+                if best is None or rank < best:
+                    best, first, self._first = rank, item, heap
+        return first
 
-    def dequeue(self) -> Item | None:
+    def dequeue(self, now: float) -> Item | None:
         """Take out the next request that still wants to be served, or None."""
-        item = self.peek()
-        if item is not None:
-            heapq.heappop(self._heap)
-        return item
+        item = self.peek(now)
+        return None if item is None else self.take()
 
     def take(self) -> Item:
         """Take out what `peek` has just returned, even if it has got its outcome since, on another thread."""
-        return heapq.heappop(self._heap)[2]
+        return heapq.heappop(self._first)[1]
 
     def purge(self) -> None:
         """Let go of those that are done, and put the others where their priority belongs now."""
-        items = [item for _, _, item in self._heap if not item.done]
-        self._heap = [(-item.priority, item.order, item) for item in items]
-        heapq.heapify(self._heap)
+        items = [item for heap in self._heaps for _, item in heap if not item.done]
+        for heap in self._heaps:
+            heap.clear()
+        for item in items:
+            self.enqueue(item)
+
+    def get_pending(self, now: float) -> list[Item]:
+        """All that still want to be served, in the order in which they would be if no time passed."""
+        self.purge()
+        items = [item for heap in self._heaps for _, item in heap]
+        return sorted(items, key=lambda item: self.urgency(item, now))
 
     def drain(self) -> list[Item]:
-        """Take out all that still want to be served, in order."""
+        """Take out all that still want to be served, in no order."""
         self.purge()
-        items = [entry[2] for entry in sorted(self._heap, key=lambda entry: entry[:2])]
-        self._heap.clear()
+        items = [item for heap in self._heaps for _, item in heap]
+        for heap in self._heaps:
+            heap.clear()
         return items

@@ -1,14 +1,15 @@
-"""The queue of requests: the most urgent first, then the oldest, and nobody who is done."""
+"""The queue of requests: the most urgent first, then the oldest; the long waiting rise, and nobody is who is done."""
 
 from __future__ import annotations
 
+import pytest
 from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from showcaller.actors.enums import RequestPriority
-from showcaller.actors.policies.request_queue import RequestQueue
+from showcaller.actors.policies.request_queue import RequestQueue, effective_class
 
 LOW, NORMAL, HIGH, CRITICAL = RequestPriority
 
@@ -19,6 +20,7 @@ class Request:
 
     order: int
     priority: RequestPriority = NORMAL
+    since: float = 0.0
     done: bool = False
 
 
@@ -34,7 +36,7 @@ def queue_of(*requests):
 
 def emptied(queue):
     taken = []
-    while (request := queue.dequeue()) is not None:
+    while (request := queue.dequeue(0.0)) is not None:
         taken.append(request)
     return taken
 
@@ -49,25 +51,45 @@ def test_the_most_urgent_comes_first_then_the_oldest(arrivals, shuffle):
     for request in requests:
         request.done = arrivals[request.order][1]
     assert emptied(queue) == [request for request in expected if not request.done]
-    assert len(queue) == 0
+    assert queue.size() == 0
+    assert queue.is_empty()
+
+
+AGEING = 10.0
+
+
+def rank(request, now):
+    """Another way to say it: each period lifts it by one, up to HIGH."""
+    lifted = [request.priority]
+    waited = now - request.since
+    while lifted[-1] < HIGH and waited >= AGEING:
+        waited -= AGEING
+        lifted.append(lifted[-1] + 1)
+    return (-lifted[-1], request.order)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Requests come, leave, come back, end and become more urgent; the model is a list."""
+    """Requests come, wait, leave, come back, end and become more urgent; the model is a list."""
 
     def __init__(self):
         super().__init__()
-        self.queue = RequestQueue()
+        self.queue = RequestQueue(AGEING)
+        self.now = 0.0
         self.inside, self.outside = [], []
         self.arrived = 0
 
     def expected(self):
         waiting = [request for request in self.inside if not request.done]
-        return sorted(waiting, key=lambda request: (-request.priority, request.order))
+        return sorted(waiting, key=lambda request: rank(request, self.now))
+
+    @rule(quarters=st.integers(1, 50))
+    def wait(self, quarters):
+        # Of a number that floats can say exactly: what is due at a moment is due at it in both.
+        self.now += quarters / 4
 
     @rule(priority=priorities)
     def arrive(self, priority):
-        request = Request(self.arrived, priority)
+        request = Request(self.arrived, priority, self.now)
         self.arrived += 1
         self.queue.enqueue(request)
         self.inside.append(request)
@@ -75,7 +97,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def leave(self):
         expected = self.expected()
-        taken = self.queue.dequeue()
+        taken = self.queue.dequeue(self.now)
         assert taken is (expected[0] if expected else None)
         if taken is not None:
             self.inside.remove(taken)
@@ -100,19 +122,23 @@ class QueueMachine(RuleBasedStateMachine):
         data.draw(st.sampled_from(self.inside)).priority = priority
         self.queue.purge()
         self.inside = self.expected()
-        assert len(self.queue) == len(self.inside)
+        assert self.queue.size() == sum(self.queue.sizes) == len(self.inside)
 
     @rule()
     def be_drained(self):
-        expected = self.expected()
-        assert self.queue.drain() == expected
-        self.outside += expected
+        drained = self.queue.drain()
+        assert sorted(drained, key=lambda request: rank(request, self.now)) == self.expected()
+        self.outside += drained
         self.inside = []
 
     @invariant()
     def the_next_one_is_the_model_s(self):
         expected = self.expected()
-        assert self.queue.peek() is (expected[0] if expected else None)
+        assert self.queue.peek(self.now) is (expected[0] if expected else None)
+
+    @invariant()
+    def all_are_there_in_order(self):
+        assert self.queue.get_pending(self.now) == self.expected()
 
 
 TestQueue = QueueMachine.TestCase
@@ -122,7 +148,7 @@ def test_who_comes_back_gets_its_old_place():
     """A refused reservation does not send a request to the end of the line."""
     first, second, third = (Request(order) for order in range(3))
     queue = queue_of(first, second, third)
-    assert queue.dequeue() is first
+    assert queue.dequeue(0.0) is first
     queue.enqueue(first)
     assert emptied(queue) == [first, second, third]
 
@@ -141,7 +167,7 @@ def test_what_was_looked_at_is_taken_out_even_if_it_is_done_since():
     """It ends on another thread between the look and the take; the next one stays."""
     first, second = Request(0), Request(1)
     queue = queue_of(first, second)
-    assert queue.peek() is first
+    assert queue.peek(0.0) is first
     first.done = True
     assert queue.take() is first
     assert emptied(queue) == [second]
@@ -152,6 +178,39 @@ def test_looking_at_the_queue_takes_nothing_out_but_the_dead():
     gone, here = Request(0), Request(1)
     queue = queue_of(gone, here)
     gone.done = True
-    assert queue.peek() is here
-    assert queue.peek() is here
-    assert len(queue) == 1
+    assert queue.peek(0.0) is here
+    assert queue.peek(0.0) is here
+    assert queue.size() == 1
+
+
+@pytest.mark.parametrize(
+    ("priority", "waited", "counts_as"),
+    [
+        (LOW, 0.0, LOW),
+        (LOW, 9.9, LOW),
+        (LOW, 10.0, NORMAL),
+        (LOW, 20.0, HIGH),
+        (LOW, 1e6, HIGH),
+        (NORMAL, 10.0, HIGH),
+        (NORMAL, 1e6, HIGH),
+        (HIGH, 1e6, HIGH),
+        (CRITICAL, 0.0, CRITICAL),
+        (NORMAL, -1.0, NORMAL),
+    ],
+)
+def test_who_waits_counts_as_a_higher_class_but_never_as_critical(priority, waited, counts_as):
+    """One for each ten seconds."""
+    assert effective_class(priority, waited) == counts_as
+
+
+def test_who_has_waited_long_leaves_before_those_that_came_later():
+    """With one that is HIGH every second, LOW leaves after two periods; CRITICAL always leaves first."""
+    queue = queue_of(Request(0, LOW, 0.0))
+    left = []
+    for second in range(1, 25):
+        queue.enqueue(Request(second, HIGH, float(second)))
+        left.append(queue.dequeue(float(second)).order)
+    assert left.index(0) == 19
+    queue.enqueue(Request(0, LOW, 0.0))
+    queue.enqueue(Request(99, CRITICAL, 25.0))
+    assert queue.dequeue(1000.0).order == 99
