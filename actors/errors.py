@@ -124,6 +124,29 @@ class MalformedResponseError(BackendError):
     """The answer was truncated, empty or not of the protocol's form."""
 
 
+class RedirectedError(MalformedResponseError):
+    """The endpoint answered with a redirect (HTTP 3xx), which is not followed: the credential is for it alone."""
+
+    retry_here = False
+
+
+class ResponseValidationError(BackendError):
+    """The answer came whole, and a validator or a transform of the request refused it.
+
+    Attributes:
+        content: the text that was refused, as far as it had been transformed.
+    """
+
+    def __init__(self, message: str, *, content: str = "", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.content = content
+
+    @property
+    def blames_backend(self) -> bool:
+        """It answered; that the answer will not do may be the fault of the caller's own check."""
+        return False
+
+
 class RateLimitError(BackendError):
     """The backend asked for a pause (HTTP 429)."""
 
