@@ -8,12 +8,13 @@ import pykka
 
 from showcaller.actors.backend import Backend
 from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.escalation import Escalation, OnFailed
 from showcaller.actors.kernel.child import Child, ChildState, RestartDue
 from showcaller.actors.kernel.message import Down, Recipient
-from showcaller.actors.kernel.restart import GiveUp, RestartIntensity
+from showcaller.actors.kernel.restart import GiveUp, Restart, RestartIntensity
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.log import BACKEND_FAILED, BACKEND_RESTARTED
-from showcaller.actors.messages import AddBackend, DrainBackend, DrainDue
+from showcaller.actors.messages import AddBackend, DrainBackend, DrainDue, ResetBackend
 from showcaller.actors.roster import Roster
 from showcaller.actors.slot import BackendSlot
 
@@ -29,12 +30,14 @@ class Fleet:
         *,
         intensity: RestartIntensity,
         reader_timeout: float,
+        on_failed: OnFailed,
     ) -> None:
         self._system = system
         self._roster = roster
         self._supervisor = supervisor
         self._intensity = intensity
         self._reader_timeout = reader_timeout
+        self._on_failed = on_failed
         self._draining = [slot for slot in roster.slots.values() if slot.drains]
 
     def take_over(self) -> None:
@@ -42,8 +45,8 @@ class Fleet:
         for slot in self._roster.slots.values():
             if slot.child is None:
                 self._start(slot)
-            else:
-                slot.child.adopt()
+            elif (decision := slot.child.adopt()) is not None:
+                self._report(slot, slot.child, decision)
 
     def _start(self, slot: BackendSlot) -> None:
         def spawn(generation: int) -> pykka.ActorRef[Any] | None:
@@ -82,9 +85,40 @@ class Fleet:
         decision = slot.child.on_down(down)
         if decision is None:
             return None
-        event = BACKEND_FAILED if isinstance(decision, GiveUp) else BACKEND_RESTARTED
-        event.say(slot.name, decision.delay, slot.child.last_crash)
+        self._report(slot, slot.child, decision)
         return slot
+
+    def _report(self, slot: BackendSlot, child: Child, decision: Restart | GiveUp) -> None:
+        if isinstance(decision, Restart):
+            BACKEND_RESTARTED.say(slot.name, decision.delay, child.last_crash)
+            return
+        BACKEND_FAILED.say(slot.name, decision.delay, child.last_crash)
+        self._on_failed(
+            Escalation(
+                actor=slot.name,
+                is_backend=True,
+                cause=child.last_crash or "",
+                at=self._system.clock.wall(),
+                restarts=child.restarts,
+                retry_after=decision.delay,
+            )
+        )
+
+    def reset(self, message: ResetBackend, now: float) -> BackendSlot | None:
+        """Give a slot another chance at once; None when there is no such slot, which the sender is told."""
+        slot = self._roster.slots.get(message.backend)
+        if slot is None:
+            message.reply.set(self._unknown(message.backend))
+            return None
+        slot.breaker.let_probe(now)
+        if slot.child is not None and slot.child.reset():
+            slot.warm_up(now)
+        message.reply.set(None)
+        return slot
+
+    def _unknown(self, backend: str) -> ConfigurationError:
+        known = ", ".join(self._roster.slots) or "none"
+        return ConfigurationError(f"backends: there is no backend {backend!r}; known are: {known}")
 
     def on_restart_due(self, due: RestartDue) -> BackendSlot | None:
         """The backoff of a slot has passed; the slot, when it was started."""
@@ -97,10 +131,7 @@ class Fleet:
         """Give a slot nothing new; None when there is no such slot, which the sender is told."""
         slot = self._roster.slots.get(message.backend)
         if slot is None:
-            known = ", ".join(self._roster.slots) or "none"
-            message.reply.set(
-                ConfigurationError(f"backends: there is no backend {message.backend!r}; known are: {known}")
-            )
+            message.reply.set(self._unknown(message.backend))
             return None
         slot.draining = True
         slot.drains.append(message)
@@ -145,6 +176,15 @@ class Fleet:
         return all(
             slot.child is None or slot.child.state is ChildState.STOPPED
             for slot in self._roster.slots.values()
+        )
+
+    @property
+    def is_at_work(self) -> bool:
+        """Is there a seat that has not reported yet?"""
+        return any(
+            record.seat is not None
+            for slot in self._roster.slots.values()
+            for record in slot.in_flight.values()
         )
 
     def _find(self, slot_id: str) -> BackendSlot | None:

@@ -19,6 +19,7 @@ from showcaller.actors.transport import Attempt
 if TYPE_CHECKING:
     from showcaller.actors.flight import AttemptRecord, Flight
     from showcaller.actors.kernel.reply import ReplyFuture
+    from showcaller.actors.probe import Probe
     from showcaller.actors.slot import BackendSlot
 
 Key = tuple[int, int]
@@ -152,19 +153,21 @@ class Observation:
 
     Attributes:
         request_id, number: which attempt of which request.
-        backend: where it went.
+        backend: where it went; `slot` tells it from another backend that has the name later.
         at: when it ended, in wall seconds.
         latency: seconds it took. first_token: seconds to the first chunk, or None.
         error: the kind of the failure, or None.
-        blames_backend: does the failure speak against the backend's health?
+        blames_backend: does the failure speak against the backend's health? Not when the caller had too little time.
         usage: tokens, when it answered.
         payload, content: what was asked and answered.
         metadata: the request's.
+        probe: was it none of a request's, but one of ours, to see whether the backend is there?
     """
 
     request_id: str
     number: int
     backend: str
+    slot: str
     at: float
     latency: float
     first_token: float | None
@@ -174,6 +177,7 @@ class Observation:
     payload: bytes = field(repr=False)
     content: str = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    probe: bool = False
 
 
 @frozen(eq=False)
@@ -186,10 +190,19 @@ class Observed(Message):
 
 @frozen(eq=False)
 class HealthChanged(Message):
-    """To the supervisor: a backend's health is another now."""
+    """To the supervisor: the health of a slot is another now, with that share of successes."""
 
+    slot: str
     backend: str
     state: BackendState
+    success_rate: float
+
+
+@frozen(eq=False)
+class ProbeBackend(Message):
+    """To the supervisor: nothing was heard of that slot for long; see whether it is there."""
+
+    slot: str
 
 
 # --- the supervisor's own timers --------------------------------------------------------------------
@@ -205,6 +218,14 @@ class RetryDue(Message):
 @frozen(eq=False)
 class Wake(Message):
     """A backend may be eligible again: look at the queues."""
+
+
+@frozen(eq=False)
+class ProbeOverdue(Message):
+    """A probe should be back."""
+
+    slot: BackendSlot
+    probe: Probe
 
 
 @frozen(eq=False)
@@ -249,6 +270,17 @@ class DrainBackend(Message):
 
 
 @frozen(eq=False)
+class ResetBackend(Message):
+    """To the supervisor: forget the backend's crashes, and let it work again at once.
+
+    The reply is None, or the error that says that there is no such backend.
+    """
+
+    backend: str
+    reply: ReplyFuture
+
+
+@frozen(eq=False)
 class DrainDue(Message):
     """The drain deadline of a slot has passed."""
 
@@ -258,6 +290,11 @@ class DrainDue(Message):
 @frozen(eq=False)
 class WindDown(Message):
     """To the guardian and the supervisor: stop your children, then yourself."""
+
+
+@frozen(eq=False)
+class StopDue(Message):
+    """To the supervisor: who has not reported by now is not waited for."""
 
 
 @frozen(eq=False)

@@ -7,18 +7,23 @@ of it; the supervisor hears of every attempt exactly once, when the seat is free
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from showcaller.actors.answer_checks import check, is_checked, parsed_of
 from showcaller.actors.enums import Source
 from showcaller.actors.errors import (
     BackendCrashedError,
+    BackendTimeoutError,
+    ConfigurationError,
     MalformedResponseError,
     RequestCancelledError,
+    ResponseValidationError,
     ShowcallerError,
 )
 from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.message import Recipient
-from showcaller.actors.log import TRANSPORT_RAISED
+from showcaller.actors.log import CHECK_RAISED, TRANSPORT_RAISED
 from showcaller.actors.messages import AttemptFinished
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
@@ -61,6 +66,7 @@ class Seat:
         self._first_chunk: float | None = None
         self._held: StreamChunk | None = None
         self._held_since = 0.0
+        self._stalled = 0.0
 
     def step(self) -> float | None:
         """Go on until the end (None), or until a pause of so many seconds is due."""
@@ -135,33 +141,44 @@ class Seat:
     def _hand_over(self, chunk: StreamChunk) -> bool:
         stream = self.record.flight.stream
         if stream is None or stream.offer(chunk):
-            self._held = None
+            if self._held is not None:
+                self._stalled += self._clock.now() - self._held_since
+                self._held = None
             return True
         now = self._clock.now()
         if self._held is None:
             self._held, self._held_since = chunk, now
-        elif now - self._held_since >= self._reader_timeout:
-            raise RequestCancelledError(
-                f"the stream of request {self.record.flight.id} was not read for {self._reader_timeout:g} s; "
-                "read faster, leave the `with` block early, or raise reader_timeout",
-                maybe_executed=True,
-            )
+        waited = now - self._held_since
+        if waited >= self._reader_timeout or (waited and self._is_overdue()):
+            raise self._unread(self._stalled + waited)
         return False
 
+    def _unread(self, seconds: float) -> RequestCancelledError:
+        return RequestCancelledError(
+            f"the stream of request {self.record.flight.id} was not read for {seconds:.3g} s; read faster, leave "
+            "the `with` block early, or raise reader_timeout and the backend's timeout.total",
+            maybe_executed=True,
+        )
+
     def _answer(self, done: Done) -> None:
+        ended = self._clock.now()
         message = done.message
-        content = message.get("content")
+        said = message.get("content")
+        content = said if isinstance(said, str) else ""
+        parsed: Any = None
         flight = self.record.flight
 
         def make(ticket: Ticket, source: Source) -> BackendResponse:
             return BackendResponse(
-                content=content if isinstance(content, str) else "",
+                content=content,
                 message=message,
+                # Not one value for all: who has a response may change what is in it.
+                parsed=parsed if source is Source.LIVE else parsed_of(flight.request, content),
                 finish_reason=done.finish_reason,
                 usage=done.usage,
                 backend=self._attempt.backend,
                 model=done.model,
-                route=flight.lane,
+                route=self.record.lane,
                 source=source,
                 attempts=flight.dispatches,
                 latency=self._clock.now() - ticket.created,
@@ -169,16 +186,43 @@ class Seat:
                 raw=done.raw,
             )
 
+        tickets = flight.tickets if is_checked(flight.request) else ()
+        if tickets:
+            draft = make(tickets[0], Source.LIVE)
+            self.record.answered = True
+            try:
+                checked = check(flight.request, draft)
+            except (ResponseValidationError, ConfigurationError) as error:
+                self._refuse(error, done, ended)
+                return
+            content, parsed = checked.content, checked.parsed
         if flight.stream is not None and self._first_chunk is None and not self._begin_stream():
             self._report(self._unwanted(), begun=True)
             return
         flight.answer(self.record, make)
-        self._report(None, begun=True, done=done)
+        self._report(None, begun=True, done=done, ended=ended)
+
+    def _refuse(self, error: ShowcallerError, done: Done, ended: float) -> None:
+        """The answer will not do; it was paid for all the same."""
+        cause = error.__cause__
+        # Its frames hold the whole answer, and it outlives the attempt.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        self._report(error, begun=True, done=done, ended=ended)
+        if cause is not None:
+            CHECK_RAISED.say(self.record.flight.id, error.message, error=cause)
+            if not isinstance(cause, Exception):
+                raise cause
 
     def _end(self, error: ShowcallerError) -> None:
+        if isinstance(error, BackendTimeoutError) and self._stalled and self._is_overdue():
+            # It was the reader who took the time.
+            error = self._unread(self._stalled)
         if isinstance(error, RequestCancelledError) and not self._attempt.cancel.cancelled:
             self.record.flight.fail(error)
         self._report(error, begun=True)
+
+    def _is_overdue(self) -> bool:
+        return self._clock.now() >= self._attempt.deadline
 
     def _unwanted(self) -> RequestCancelledError:
         return RequestCancelledError(
@@ -186,7 +230,14 @@ class Seat:
             maybe_executed=self._sent,
         )
 
-    def _report(self, error: ShowcallerError | None, *, begun: bool, done: Done | None = None) -> None:
+    def _report(
+        self,
+        error: ShowcallerError | None,
+        *,
+        begun: bool,
+        done: Done | None = None,
+        ended: float | None = None,
+    ) -> None:
         events, self._events = self._events, None
         close = getattr(events, "close", None)
         raised: BaseException | None = None
@@ -195,7 +246,8 @@ class Seat:
                 close()
             except BaseException as bug:  # noqa: BLE001 - the outcome is known already, and must be told
                 raised = bug
-        now = self._clock.now()
+        # What the caller's own checks took is not the backend's time.
+        now = self._clock.now() if ended is None else ended
         content = None if done is None else done.message.get("content")
         self._supervisor.tell(
             AttemptFinished(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.departures import Departures
-from showcaller.actors.errors import BackendDrainedError, BackendTimeoutError
+from showcaller.actors.enums import BackendState
+from showcaller.actors.errors import BackendDrainedError, BackendTimeoutError, ShowcallerError
 from showcaller.actors.fleet import Fleet
 from showcaller.actors.kernel.child import RestartDue
 from showcaller.actors.kernel.clock import Timer
@@ -23,22 +24,30 @@ from showcaller.actors.messages import (
     Flush,
     Granted,
     HealthChanged,
+    ProbeBackend,
+    ProbeOverdue,
     Promoted,
     Ready,
     Refused,
+    ResetBackend,
     RetryDue,
     Route,
+    StopDue,
     Sweep,
     Wake,
     WindDown,
     Withdrawn,
 )
 from showcaller.actors.outbox import DELAY
+from showcaller.actors.prober import Prober
+from showcaller.actors.reasons import hangs_in_checks
 from showcaller.actors.roster import Roster
 from showcaller.actors.tree_actor import TreeActor
 
 SWEEP_SECONDS = 1.0
 """How often overdue attempts are looked for, while there are any at all."""
+LAST_REPORTS = 0.25
+"""Seconds that a stop waits for what seats that are at their end have to report: what was spent, and said."""
 GRACE = 2.0
 """Seconds past its deadline after which a seat that is not back is taken to hang."""
 
@@ -53,6 +62,7 @@ class Supervisor(TreeActor):
         departures: Departures,
         arrivals: Arrivals,
         fleet: Fleet,
+        prober: Prober,
         me: Recipient,
     ) -> None:
         super().__init__()
@@ -61,11 +71,13 @@ class Supervisor(TreeActor):
         self._departures = departures
         self._arrivals = arrivals
         self._fleet = fleet
+        self._prober = prober
         self._me = me
         self._wake: Timer | None = None
         self._sweep: Timer | None = None
         self._flushing = False
         self._stopping = False
+        self._hurried = False
 
     def on_start(self) -> None:
         """Take over what the roster holds."""
@@ -128,6 +140,8 @@ class Supervisor(TreeActor):
         """An attempt has ended and its seat is free."""
         self._arrivals.finished(message)
         self._go_on()
+        if self._stopping:
+            self._stop_when_alone()
 
     def on_retry_due(self, message: RetryDue) -> None:
         """The backoff of a flight has passed."""
@@ -164,18 +178,37 @@ class Supervisor(TreeActor):
     def on_restart_due(self, due: RestartDue) -> None:
         """The backoff of a backend's actor has passed."""
         if not self._stopping:
-            self._fleet.on_restart_due(due)
+            slot = self._fleet.on_restart_due(due)
+            if slot is not None:
+                slot.warm_up(self._clock.now())
             self._go_on()
 
     def on_health_changed(self, message: HealthChanged) -> None:
         """The health monitor has judged anew."""
         slot = self._roster.slots.get(message.backend)
-        if slot is not None:
-            slot.health = message.state
+        if slot is None or slot.id != message.slot:
+            return
+        left_out = slot.health is BackendState.UNHEALTHY and not slot.pardoned
+        if left_out and message.state is not BackendState.UNHEALTHY:
+            slot.warm_up(self._clock.now())
+        slot.health, slot.success_rate, slot.pardoned = message.state, message.success_rate, False
+
+    def on_probe_backend(self, message: ProbeBackend) -> None:
+        """The health monitor wants to know of a backend."""
+        if not self._stopping:
+            self._prober.begin(message)
 
     def on_add_backend(self, message: AddBackend) -> None:
         """A slot joins."""
         if self._fleet.add(message):
+            message.slot.warm_up(self._clock.now())
+            self._departures.changed()
+            self._go_on()
+
+    def on_reset_backend(self, message: ResetBackend) -> None:
+        """A slot shall have another chance."""
+        slot = self._fleet.reset(message, self._clock.now())
+        if slot is not None:
             self._departures.changed()
             self._go_on()
 
@@ -183,6 +216,7 @@ class Supervisor(TreeActor):
         """A slot shall get nothing new."""
         slot = self._fleet.drain(message, self._clock.now())
         if slot is not None:
+            self._prober.cancel(slot)
             self._departures.changed()
             self._go_on()
 
@@ -204,6 +238,11 @@ class Supervisor(TreeActor):
             self._wake = None
         self._go_on()
 
+    def on_probe_overdue(self, message: ProbeOverdue) -> None:
+        """A probe should be back."""
+        self._prober.overdue(message)
+        self._go_on()
+
     def on_flush(self, _message: Flush) -> None:
         """Send what was collected."""
         self._flushing = False
@@ -216,13 +255,13 @@ class Supervisor(TreeActor):
             self._sweep.cancel()
             self._sweep = None
         for slot, record in self._departures.sweep(self._clock.now(), GRACE):
-            error = BackendTimeoutError(
+            error: ShowcallerError = BackendTimeoutError(
                 f"{slot.name}: attempt {record.number} did not come back {GRACE:g} s after its deadline; "
                 "its seat is abandoned",
                 backend=slot.name,
                 maybe_executed=True,
             )
-            self._arrivals.given_up(slot, record, error)
+            self._arrivals.given_up(slot, record, hangs_in_checks(record) if record.answered else error)
         self._go_on()
 
     # --- the end ---
@@ -230,9 +269,16 @@ class Supervisor(TreeActor):
     def on_wind_down(self, _message: WindDown) -> None:
         """Stop the backends, then oneself."""
         self._stopping = True
+        self._prober.cancel_all()
         self._fleet.stop()
+        self._clock.call_later(LAST_REPORTS, self._me, StopDue())
+        self._stop_when_alone()
+
+    def on_stop_due(self, _message: StopDue) -> None:
+        """What a seat that hangs would report is lost."""
+        self._hurried = True
         self._stop_when_alone()
 
     def _stop_when_alone(self) -> None:
-        if self._fleet.stopped:
+        if self._fleet.stopped and (self._hurried or not self._fleet.is_at_work):
             self.stop()

@@ -12,6 +12,7 @@ from showcaller.actors.cancel import CancelScope
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import (
     BackendCrashedError,
+    BackendTimeoutError,
     MalformedResponseError,
     RequestCancelledError,
     ServerError,
@@ -475,6 +476,31 @@ def test_a_reader_that_stalls_too_long_is_cancelled():
     assert not error.blames_backend
     assert house.landed == [house.flight]
     assert [type(outcome.error) for outcome in house.outcomes] == [RequestCancelledError]
+
+
+def test_a_reader_that_stalls_until_the_attempt_has_no_time_left_is_cancelled():
+    """Its seat is not given up as one that hangs, nor its backend blamed."""
+    house = House(stream=True)
+    seat = fill_up(house, done("all"))
+    house.clock.time = 150.0
+    assert seat.step() is None
+    assert isinstance(house.only.error, RequestCancelledError)
+    assert "timeout.total" in house.only.error.message
+
+
+@pytest.mark.parametrize("read_at", [105.0, 100.0])
+def test_a_timeout_is_the_readers_when_the_reader_took_the_time(read_at):
+    """The backend is blamed only for what it took itself."""
+    house = House(stream=True)
+    house.clock.time = 100.0
+    late = Failed(BackendTimeoutError("total"))
+    seat = fill_up(house, Pause(1.0), late)
+    house.clock.time = read_at
+    house.read()
+    assert seat.step() == 1.0
+    house.clock.time = 150.0
+    assert seat.step() is None
+    assert isinstance(house.only.error, RequestCancelledError if read_at > 100.0 else BackendTimeoutError)
 
 
 def test_a_reader_that_reads_now_and_then_is_not_cancelled():

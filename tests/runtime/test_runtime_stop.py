@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError
 from showcaller.actors.messages import Provoke
 from showcaller.actors.models import Outcome
+from showcaller.actors.transport import Attempt, TransportEvent
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.live import (
     PATIENCE,
     Gate,
     Outcomes,
     Peer,
+    answer,
     backend_of,
     config_of,
     our_threads,
@@ -284,3 +287,22 @@ def test_a_stop_in_the_middle_of_a_thousand_requests_gives_each_one_outcome(answ
         assert all(joined(caller) for caller in callers)
     assert len(outcomes) == 1000
     assert outcomes.count("answered") >= answered
+
+
+def test_a_stop_waits_for_the_report_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller has it before its seat is free; what it has cost and said is not lost by a stop in between."""
+    stopping = threading.Event()
+
+    def slow_to_close(_attempt: Attempt) -> Iterator[TransportEvent]:
+        try:
+            yield answer()
+        finally:
+            stopping.wait(PATIENCE)
+
+    with running({"a": Peer(slow_to_close)}) as runtime:
+        workers = runtime._tree.roster.slots["a"].workers
+        close = workers.close
+        monkeypatch.setattr(workers, "close", lambda: (stopping.set(), close()))
+        runtime.ask("q", timeout=PATIENCE)
+        assert runtime.recorder.get_recordings() == []
+    assert [recording.response for recording in runtime.recorder.get_recordings()] == ["hi"]
