@@ -1,0 +1,58 @@
+"""docs/batching.md: its example is the file as it is, and runs; its table is what the call takes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from showcaller import Runtime
+from tests.runtime.transports.fault_server import FaultServer, Peer, completion, reply
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "batching.py"
+PAGE = (ROOT / "docs" / "batching.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
+    """Whoever copies from the page gets what was run."""
+    assert f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```\n" in PAGE
+
+
+def test_the_table_names_every_argument_and_its_default() -> None:
+    """And no other."""
+    rows = re.findall(r"(?m)^\| `(\w+)` \|.*\| ([\d.,]+) \|$", PAGE)
+    parameters = inspect.signature(Runtime.batcher).parameters
+    expected = [
+        (name, one.default) for name, one in parameters.items() if one.default is not inspect.Parameter.empty
+    ]
+    assert [(name, float(value.replace(",", ""))) for name, value in rows] == expected
+
+
+def test_the_example_says_what_became_of_each(tmp_path: Path) -> None:
+    """One that is refused is no matter of the others."""
+
+    def script(peer: Peer) -> None:
+        answer = reply(400, b"no") if b"Please cancel" in peer.request else reply(200, completion("Topic"))
+        answer(peer)
+
+    with FaultServer() as server:
+        server.play(script)
+        environ = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE)],
+            cwd=tmp_path,
+            env={**environ, "OPENAI_BASE_URL": server.url, "SHOWCALLER_MODEL": "m"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert len(lines) == 5
+    assert [line.endswith(": Topic") for line in lines] == [True, True, True, False, True]
+    assert len(server.requests) == 5
