@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +18,8 @@ from showcaller.actors.validators import InvalidFieldError, is_number, refuse
 
 COMMAND_TIMEOUT = 10.0
 """Seconds that a command may take to print a secret."""
+RENEW_SECONDS = 5.0
+"""So long a secret that was read again in vain is not read once more, however often it is refused."""
 
 
 class Secret:
@@ -26,7 +28,7 @@ class Secret:
     A literal ends up in files and shell histories: prefer the others in configuration.
     """
 
-    __slots__ = ("_lock", "_value", "source")
+    __slots__ = ("_lock", "_renew_at", "_value", "source")
 
     def __init__(self, value: str) -> None:
         if _problem(value):
@@ -40,6 +42,7 @@ class Secret:
     def _open(self, source: str, value: str | None) -> None:
         self.source = source
         self._lock = threading.Lock()
+        self._renew_at = float("-inf")
         self._value = value
         if value is not None:
             remember_secret(value)
@@ -64,6 +67,34 @@ class Secret:
 
     def refresh(self) -> None:
         """Forget what was read, so that the next `reveal` reads it again; a literal stays."""
+
+    def renew(self, refused: Collection[str], now: float) -> bool:
+        """Read it again, because a backend has refused the value; a literal is what it is.
+
+        Those that are refused at the same time share one reading. It is done on the caller's own thread, and
+        takes as long as a first `reveal`.
+
+        Args:
+            refused: the values that were refused.
+            now: seconds on a clock that only goes forward.
+
+        Returns:
+            Is there a value now that was not refused?
+        """
+        if type(self) is Secret:
+            return False
+        with self._lock:
+            if self._value is not None and self._value not in refused:
+                return True
+            if now < self._renew_at:
+                return False
+            value, problem = self._read()
+            if problem or _problem(value) or value in refused:
+                self._renew_at = now + RENEW_SECONDS
+                return False
+            remember_secret(value)
+            self._value = value
+            return True
 
     def _read(self) -> tuple[str, str]:
         """The value, or the reason why there is none."""

@@ -69,7 +69,7 @@ class TransportFactory:
                 model=backend.model,
                 now=self._clock.now,
                 wall=self._clock.wall,
-                api_key=(lambda: None) if secret is None else secret.reveal,
+                api_key=secret or (lambda: None),
                 auth_header=backend.auth_header,
                 auth_scheme=backend.auth_scheme,
                 headers=backend.headers,

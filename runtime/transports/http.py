@@ -1,6 +1,7 @@
 """The OpenAI-compatible transport: one attempt is one POST to `<base_url>/chat/completions`.
 
-It never retries and never follows a redirect; it turns bytes into events and every failure into one error.
+It never follows a redirect, and repeats nothing but what was refused with a credential that has been renewed
+since; it turns bytes into events and every failure into one error.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from attrs import evolve
 from showcaller.actors.errors import BackendError, BackendUnreachableError, ShowcallerError
 from showcaller.actors.secrets import Secret
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
-from showcaller.runtime.transports.http_endpoint import HttpEndpoint
+from showcaller.runtime.transports.http_endpoint import ApiKey, HttpEndpoint
 from showcaller.runtime.transports.http_exchange import Exchange
 from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion, text_of
 from showcaller.runtime.wire.chat_stream import StreamAccumulator
 from showcaller.runtime.wire.failures import failure
 from showcaller.runtime.wire.sse import SseDecoder
+
+
+class _RenewedError(Exception):
+    """The credential was refused, and there is another now."""
 
 
 class HttpTransport:
@@ -29,7 +34,8 @@ class HttpTransport:
         model: the model's name as the endpoint knows it.
         now: seconds of the clock that deadlines are given in.
         wall: seconds since the epoch, for dates in headers.
-        api_key: gives the credential, or None for none; called at each attempt on the thread that pulls it.
+        api_key: the credential, or what gives it (None for none); called at each attempt on the thread that
+            pulls it.
         auth_header: the header that carries the credential.
         auth_scheme: the word before it; empty for none.
         headers: further headers.
@@ -47,7 +53,7 @@ class HttpTransport:
         model: str,
         now: Callable[[], float],
         wall: Callable[[], float],
-        api_key: Callable[[], str | None] = lambda: None,
+        api_key: ApiKey = lambda: None,
         auth_header: str = "Authorization",
         auth_scheme: str = "Bearer",
         headers: Mapping[str, str | Secret] | None = None,
@@ -93,13 +99,25 @@ class HttpTransport:
         return twin
 
     def attempt(self, attempt: Attempt) -> Iterator[TransportEvent]:
-        """Carry out one attempt; see `showcaller.actors.transport.Transport`."""
+        """Carry out one attempt; see `showcaller.actors.transport.Transport`.
+
+        A credential that was refused with 401 is renewed where it comes from, once, and the request repeated
+        when there is another; that is a part of the same attempt, and of its deadline.
+        """
+        renewed = yield from self._carry_out(attempt, again=False)
+        if renewed:
+            yield from self._carry_out(attempt, again=True)
+
+    def _carry_out(self, attempt: Attempt, *, again: bool) -> Generator[TransportEvent, None, bool]:
+        """One request; True, and no last event, when it is to be repeated with another credential."""
         exchange = Exchange(self._endpoint, attempt, self._now)
         last: Done | Failed
         try:
             try:
                 self._enter(exchange, attempt)
-                last = yield from self._events(exchange, attempt)
+                last = yield from self._events(exchange, attempt, again=again)
+            except _RenewedError:
+                return True
             except ShowcallerError as error:
                 # Its frames hold the request's bytes, and with them the credential.
                 error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -107,6 +125,22 @@ class HttpTransport:
             if exchange.complete or not exchange.sound:
                 exchange.end()
             yield last
+            return False
+        finally:
+            exchange.end()
+            with self._lock:
+                self._exchanges.discard(exchange)
+
+    def probe(self, attempt: Attempt) -> Iterator[TransportEvent]:
+        """Ask for the list of models, which costs nothing; see `showcaller.actors.probe.Probing`."""
+        exchange = Exchange(self._endpoint, attempt, self._now)
+        try:
+            self._enter(exchange, attempt)
+            yield from self._look(exchange, attempt)
+        except ShowcallerError as error:
+            # Its frames hold the credential.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            yield Failed(error)
         finally:
             exchange.end()
             with self._lock:
@@ -137,17 +171,26 @@ class HttpTransport:
             f"backend {attempt.backend!r} has been closed; add it again to use it", backend=attempt.backend
         )
 
-    def _events(self, exchange: Exchange, attempt: Attempt) -> Generator[TransportEvent, None, Done]:
+    def _events(
+        self, exchange: Exchange, attempt: Attempt, *, again: bool
+    ) -> Generator[TransportEvent, None, Done]:
         head, secrets = self._endpoint.head(attempt.backend)
         body = self._body.assemble(attempt.payload, stream=attempt.stream)
         exchange.connect()
-        yield Sent()
+        if not again:
+            yield Sent()
         exchange.send(b"".join((head, b"Content-Length: %d\r\n\r\n" % len(body), body)))
         del head, body
         exchange.receive_head()
         response = exchange.response
         if not 200 <= response.status < 300:
-            raise self._failure(exchange, attempt, secrets)
+            error = self._failure(exchange, attempt, secrets)
+            if response.status == 401 and not again:
+                # Its connection is free while a command, perhaps, is asked for the credential.
+                exchange.end()
+                if self._endpoint.renew(secrets, self._now()):
+                    raise _RenewedError
+            raise error
         reading = Reading(
             backend=attempt.backend,
             model=self._model,
@@ -166,6 +209,20 @@ class HttpTransport:
             done = yield from self._chunks(exchange, attempt, reading)
         exchange.sound = True
         return done
+
+    def _look(self, exchange: Exchange, attempt: Attempt) -> Iterator[TransportEvent]:
+        head, secrets = self._endpoint.head(attempt.backend, probe=True)
+        exchange.connect()
+        yield Sent()
+        exchange.send(b"".join((head, b"\r\n")))
+        del head
+        exchange.receive_head()
+        if not 200 <= exchange.response.status < 300:
+            raise self._failure(exchange, attempt, secrets)
+        exchange.answering()
+        while exchange.read():
+            continue
+        exchange.sound = True
 
     def _failure(self, exchange: Exchange, attempt: Attempt, secrets: tuple[str, ...]) -> BackendError:
         headers = {name.lower(): value for name, value in exchange.response.headers.items()}

@@ -7,7 +7,7 @@ thread that sends it, and is nowhere but in that request's bytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,17 +29,21 @@ _OURS = frozenset(
 )
 
 
+ApiKey = Secret | Callable[[], str | None]
+"""A secret, or a function that gives the credential of this moment."""
+
+
 @frozen(kw_only=True)
 class HttpAddress:
     """A base URL that was checked."""
 
     base_url: str = field(validator=check_base_url)
 
-    def prepare(self) -> PreparedRequest:
-        """A request to its chat completions, with host and path encoded as they travel."""
+    def prepare(self, method: str = "POST", resource: str = "chat/completions") -> PreparedRequest:
+        """A request to one of its resources, with host and path encoded as they travel."""
         parts = urlsplit(self.base_url)
         return Request(
-            "POST", urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions"))
+            method, urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{resource}"))
         ).prepare()
 
 
@@ -48,7 +52,7 @@ class HttpEndpoint:
 
     Args:
         base_url: up to and without /chat/completions; a query is kept.
-        api_key: gives the credential, or None for none; called at each request on the seat's thread.
+        api_key: the credential, or what gives it (None for none); called at each request on the seat's thread.
         auth_header: the header that carries the credential.
         auth_scheme: the word before it; empty for none.
         headers: further headers.
@@ -63,19 +67,20 @@ class HttpEndpoint:
         self,
         *,
         base_url: str,
-        api_key: Callable[[], str | None],
+        api_key: ApiKey,
         auth_header: str = "Authorization",
         auth_scheme: str = "Bearer",
         headers: Mapping[str, str | Secret] | None = None,
         pool_size: int = 64,
         ca_bundle: str | None = None,
     ) -> None:
-        prepared = HttpAddress(base_url=base_url).prepare()
+        address = HttpAddress(base_url=base_url)
+        prepared = address.prepare()
         url = prepared.url or ""
         if not is_header_name(auth_header):
             raise refuse("HttpEndpoint", "auth_header", auth_header, "use a valid HTTP header name")
         prefix = f"{auth_header}: {auth_scheme} " if auth_scheme else f"{auth_header}: "
-        self._credentials: list[tuple[str, Callable[[], str | None]]] = [(prefix, api_key)]
+        self._credentials: list[tuple[str, ApiKey]] = [(prefix, api_key)]
         self.host = urlsplit(url).netloc
         lines = {
             "host": f"Host: {self.host}",
@@ -89,13 +94,17 @@ class HttpEndpoint:
             if name.lower() in (*_OURS, auth_header.lower()):
                 raise refuse("HttpEndpoint", "headers", name, "leave it out: it is set from the request")
             if isinstance(value, Secret):
-                self._credentials.append((f"{name}: ", value.reveal))
+                self._credentials.append((f"{name}: ", value))
             elif not _is_latin1(value):
                 raise refuse("HttpEndpoint", f"headers.{name}", value, "use Latin-1 characters only")
             else:
                 lines[name.lower()] = f"{name}: {value}"
-        request_line = f"POST {prepared.path_url} HTTP/1.1"
-        self._head = "".join(f"{line}\r\n" for line in (request_line, *lines.values())).encode("latin-1")
+        self._head, self._probe_head = (
+            "".join(
+                f"{line}\r\n" for line in (f"{request.method} {request.path_url} HTTP/1.1", *lines.values())
+            ).encode("latin-1")
+            for request in (prepared, address.prepare("GET", "models"))
+        )
         self._lock = threading.Lock()
         self._users = 1
         try:
@@ -104,17 +113,21 @@ class HttpEndpoint:
             fix = "give a readable file or folder of PEM certificates"
             raise refuse("HttpEndpoint", "ca_bundle", ca_bundle, fix) from None
 
-    def head(self, backend: str) -> tuple[bytes, tuple[str, ...]]:
+    def head(self, backend: str, *, probe: bool = False) -> tuple[bytes, tuple[str, ...]]:
         """The request's head up to its last two lines, and the secrets in it.
+
+        Args:
+            backend: the name for what is raised.
+            probe: for the list of models, and not for a completion.
 
         Raises:
             AuthenticationError: there is no usable credential; nothing was sent.
         """
         secrets: list[str] = []
         lines = []
-        for prefix, get in self._credentials:
+        for prefix, source in self._credentials:
             try:
-                value = get()
+                value = _value_of(source)
             except ShowcallerError as error:
                 raise _no_credential(backend, error.message) from None
             except Exception as error:  # noqa: BLE001 - it is the user's own code, and its text may hold the secret
@@ -126,7 +139,14 @@ class HttpEndpoint:
                 raise _no_credential(backend, "it is empty or has characters that no header may have")
             secrets.append(value)
             lines.append(f"{prefix}{value}\r\n")
-        return self._head + "".join(lines).encode("latin-1"), tuple(secrets)
+        head = self._probe_head if probe else self._head
+        return head + "".join(lines).encode("latin-1"), tuple(secrets)
+
+    def renew(self, refused: Collection[str], now: float) -> bool:
+        """Look for another credential, because these were refused; True when there is one to try."""
+        # All of them, whichever it was that was refused.
+        renewed = [_renew(source, refused, now) for _, source in self._credentials]
+        return any(renewed)
 
     def checkout(self, timeout: float) -> HTTPConnection | None:
         """A connection, standing or to be opened; None when none came free in `timeout` seconds.
@@ -204,6 +224,20 @@ class _Connections(HTTPAdapter):
 
 def _is_latin1(text: str) -> bool:
     return text.isascii() or all(ord(character) < 256 for character in text)
+
+
+def _value_of(source: ApiKey) -> str | None:
+    return source.reveal() if isinstance(source, Secret) else source()
+
+
+def _renew(source: ApiKey, refused: Collection[str], now: float) -> bool:
+    if isinstance(source, Secret):
+        return source.renew(refused, now)
+    try:
+        value = source()
+    except Exception:  # noqa: BLE001 - it is the user's own code; without another credential the refusal stands
+        return False
+    return value is not None and value not in refused
 
 
 def _no_credential(backend: str, reason: str) -> AuthenticationError:

@@ -91,6 +91,23 @@ def test_a_value_is_read_late_and_once_until_refreshed(monkeypatch: pytest.Monke
     assert literal.reveal() == CANARY
 
 
+def test_a_refused_value_is_read_again_but_not_again_and_again(tmp_path: Path) -> None:
+    """In vain at most once in five seconds; when it was renewed already, nothing is read."""
+    path = tmp_path / "key"
+    path.write_text("first-value")
+    secret = FileSecret(path)
+    assert secret.reveal() == "first-value"
+    assert not secret.renew(["first-value"], 100.0)
+    path.write_text("second-value")
+    assert not secret.renew(["first-value"], 104.9)
+    assert secret.renew(["first-value"], 105.0)
+    path.unlink()
+    assert secret.renew(["first-value"], 105.0)
+    assert not secret.renew(["second-value"], 105.0)
+    assert secret.reveal() == "second-value"
+    assert not Secret(CANARY).renew([CANARY], 0.0)
+
+
 def test_a_command_runs_once_for_all_who_ask_at_the_same_time(tmp_path: Path) -> None:
     """A password manager is asked once, not once for each seat."""
     log = tmp_path / "runs"
