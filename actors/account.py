@@ -16,19 +16,30 @@ def settlement_of(finished: AttemptFinished, backend: str) -> Settlement:
     return Settlement(key=finished.record.key, backend=backend, tokens=tokens)
 
 
-def observation_of(finished: AttemptFinished, backend: str, at: float) -> Observation:
-    """What the observers are told, at `at` wall seconds."""
+def observation_of(
+    finished: AttemptFinished, backend: str, at: float, *, slot: str, impatient: bool
+) -> Observation:
+    """What the observers are told.
+
+    Args:
+        finished: the end of the attempt.
+        backend: the name of its backend.
+        at: when, in wall seconds.
+        slot: the id of the backend's slot.
+        impatient: was it the caller's own deadline that came? That says nothing about the backend.
+    """
     record, error = finished.record, finished.error
     request = record.flight.request
     return Observation(
         request_id=record.flight.id,
         number=record.number,
         backend=backend,
+        slot=slot,
         at=at,
         latency=finished.latency,
         first_token=finished.first_token,
         error=None if error is None else type(error).__name__,
-        blames_backend=error is not None and error.blames_backend,
+        blames_backend=error is not None and error.blames_backend and not impatient,
         usage=finished.usage,
         payload=request.payload,
         content=finished.content,

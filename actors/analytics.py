@@ -19,7 +19,7 @@ class BackendUsage:
     Attributes:
         attempts, successes: how many.
         errors: failed attempts by the name of their error.
-        input_tokens, output_tokens: counted or estimated, of the successes.
+        input_tokens, output_tokens: counted or estimated, of what was answered, also of answers that were refused.
         seconds: spent in attempts, altogether.
     """
 

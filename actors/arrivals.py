@@ -78,8 +78,12 @@ class Arrivals:
         self._learn_latency(slot, message)
         self._departures.settle(slot, record, settlement_of(message, slot.name))
         if message.begun:
-            self._roster.outbox.observe(observation_of(message, slot.name, self._clock.wall()))
+            impatient = _is_impatient(record, error, message.ended)
+            self._roster.outbox.observe(
+                observation_of(message, slot.name, self._clock.wall(), slot=slot.id, impatient=impatient)
+            )
         if error is not None:
+            self._departures.divert(record, slot, error)
             self._after_failure(flight, slot, error, committed=committed)
 
     def _judge(
@@ -103,11 +107,15 @@ class Arrivals:
         if isinstance(error, RateLimitError) and error.retry_after is not None:
             slot.not_before = max(slot.not_before, now + error.retry_after)
         epoch = slot.breaker.epoch
-        if error is None and begun:
+        if begun and (error is None or record.answered):
+            # An answer that was refused by the caller's own check is one all the same.
             slot.breaker.record_success(record.epoch, now)
             if slot.breaker.epoch != epoch:
                 BREAKER_CLOSED.say(slot.name)
+                slot.warm_up(now)
+                slot.pardoned = True
         elif error is not None and error.blames_backend and not impatient:
+            slot.pardoned = False
             slot.breaker.record_failure(record.epoch, now)
             if slot.breaker.epoch != epoch:
                 BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
@@ -118,6 +126,8 @@ class Arrivals:
         """What an attempt says about how quick its backend is; a caller's mistake and a plea for a pause: nothing."""
         error, now, stream = message.error, self._clock.now(), message.record.flight.stream is not None
         impatient = _is_impatient(message.record, error, message.ended)
+        if error is None and message.begun:
+            self._departures.answered(message.record.flight, message.latency)
         if error is not None and error.blames_backend and not impatient:
             slot.latency.failed(message.latency, now)
         elif stream and message.first_token is not None:
@@ -149,17 +159,17 @@ class Arrivals:
             flight.fail(final_error(flight))
             return
         here = here and not slot.out_of_service
-        others = [other for other in self._departures.candidates(flight) if not flight.tries[other.name]]
+        untried = any(not flight.tries[other.name] for other in self._departures.candidates(flight))
         if here and error.retry_after is None:
             # Rather a pause and then whoever is free, than at once the same again.
-            others = [other for other in others if other.is_eligible(now)]
+            untried = self._departures.can_go_on(flight, now)
         decision = decide(
             self._retries,
             error,
             failures=flight.tries.total(),
             idempotent=self._is_idempotent(flight, slot),
             here=here,
-            others=bool(others),
+            others=untried,
             remaining=flight.deadline - now,
             can_pay=self._roster.retry_budget.can_pay(now),
             rng=self._rng,
@@ -187,8 +197,15 @@ class Arrivals:
         if error.blames_backend:
             SEAT_ABANDONED.say(slot.name)
             now = self._clock.now()
+            slot.pardoned = False
             slot.breaker.record_failure(record.epoch, now)
             slot.latency.failed(slot.config.timeout.total, now)
+            lost = AttemptFinished(
+                record=record, error=error, begun=True, latency=slot.config.timeout.total, ended=now
+            )
+            self._roster.outbox.observe(
+                observation_of(lost, slot.name, self._clock.wall(), slot=slot.id, impatient=False)
+            )
         self._departures.free(slot, record, tokens=record.tokens if record.dispatched else None)
         self._after_failure(flight, slot, error, committed=committed)
 

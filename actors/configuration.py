@@ -9,9 +9,16 @@ from attrs import evolve, field, frozen
 
 from showcaller.actors.canonical import FrozenDict
 from showcaller.actors.endpoints import is_entry_name
-from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.enums import FallbackCause, LoadBalanceStrategy
 from showcaller.actors.errors import UnknownModelError
-from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings, TargetConfig
+from showcaller.actors.settings import (
+    BackendConfig,
+    HealthConfig,
+    QuotaConfig,
+    RouteConfig,
+    RuntimeSettings,
+    TargetConfig,
+)
 from showcaller.actors.validators import kind, nearest, refuse, shown
 
 T = TypeVar("T")
@@ -44,10 +51,12 @@ class RuntimeConfig:
         backends: every backend; a list is accepted.
         routes: every route; a list is accepted.
         quota: what may be spent.
+        health: how backends are watched.
         names: each name a request may give as `model`, with the route it stands for.
 
     Raises:
-        ConfigurationError: a name is used twice or is not known; the text names it, its place and the fix.
+        ConfigurationError: a name is used twice or is not known, or fallbacks lead back to where they began; the
+            text names it, its place and the fix.
     """
 
     runtime: RuntimeSettings = field(
@@ -56,10 +65,15 @@ class RuntimeConfig:
     backends: tuple[BackendConfig, ...] = field(default=(), converter=_as_backends)
     routes: tuple[RouteConfig, ...] = field(default=(), converter=_as_routes)
     quota: QuotaConfig = field(factory=QuotaConfig, validator=kind(QuotaConfig, "use a QuotaConfig"))
+    health: HealthConfig = field(factory=HealthConfig, validator=kind(HealthConfig, "use a HealthConfig"))
     names: Mapping[str, RouteConfig] = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "names", FrozenDict(self._names()))
+        for cause in FallbackCause:
+            sound: set[str] = set()
+            for route in self.routes:
+                self._check_fallbacks(route, cause, (route.name,), sound)
         if self.runtime.model is not None and self.names:
             self.route_for(None)
 
@@ -85,6 +99,65 @@ class RuntimeConfig:
             problem = f"no route, backend or model has this name{nearest(wanted, self.names)}"
             raise UnknownModelError(f"{place} = {shown(wanted)}: {problem}")
         return route
+
+    def lanes_of(self, name: str, cause: FallbackCause) -> tuple[str, ...]:
+        """Where a request may go that is routed by a name, in the order of preference.
+
+        For FAILURE that is the name itself, then its fallbacks, each followed by its own. For the other causes it
+        is what comes after that name: the fallbacks for that cause, each followed by its own and by where it
+        may go on after a failure.
+        """
+        if cause is FallbackCause.FAILURE:
+            return tuple(self._follow(name, cause, {}))
+        _, *others = self._follow(name, cause, {})
+        lanes: dict[str, None] = {}
+        for other in others:
+            self._follow(other, FallbackCause.FAILURE, lanes)
+        return tuple(lanes)
+
+    def without(self, backend: str) -> RuntimeConfig:
+        """The same without a backend, a route that has no other target, and the fallbacks and default that meant it."""
+        routes = []
+        for route in self.routes:
+            targets = tuple(target for target in route.targets if target.backend != backend)
+            if targets:
+                routes.append(evolve(route, targets=targets))
+        backends = tuple(one for one in self.backends if one.name != backend)
+        plain = evolve(
+            self,
+            runtime=evolve(self.runtime, model=None),
+            backends=backends,
+            routes=[route.without_fallbacks(self.names) for route in routes],
+        )
+        gone = set(self.names) - set(plain.names)
+        kept = evolve(plain, routes=[route.without_fallbacks(gone) for route in routes])
+        return evolve(kept, runtime=self.runtime) if self.runtime.model in kept.names else kept
+
+    def _follow(self, name: str, cause: FallbackCause, seen: dict[str, None]) -> dict[str, None]:
+        """Add to `seen` a name and all that it falls back on, depth first; what has two names is there once."""
+        route = self.names.get(name)
+        lane = name if route is None else route.name
+        if lane not in seen:
+            seen[lane] = None
+            for fallback in () if route is None else route.fallbacks_for(cause):
+                self._follow(fallback, cause, seen)
+        return seen
+
+    def _check_fallbacks(
+        self, route: RouteConfig, cause: FallbackCause, path: tuple[str, ...], sound: set[str]
+    ) -> None:
+        if route.name in sound:
+            return
+        for name in route.fallbacks_for(cause):
+            place = f"routes.{route.name}.{cause.value}"
+            if name not in self.names:
+                problem = f"no route, backend or model has this name{nearest(name, self.names)}"
+                raise refuse("RuntimeConfig", place, name, problem)
+            if name in path:
+                cycle = " -> ".join([*path[path.index(name) :], name])
+                raise refuse("RuntimeConfig", place, name, f"it leads back to itself: {cycle}; take one out")
+            self._check_fallbacks(self.names[name], cause, (*path, name), sound)
+        sound.add(route.name)
 
     def _names(self) -> dict[str, RouteConfig]:
         named: dict[str, RouteConfig] = {}

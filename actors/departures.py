@@ -11,12 +11,14 @@ import contextlib
 
 from pykka import ActorDeadError
 
+from showcaller.actors.enums import FallbackCause
 from showcaller.actors.errors import BudgetExceededError, ShowcallerError
 from showcaller.actors.flight import AttemptRecord, Flight
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.messages import Execute, Refused, Reserve, Settlement
-from showcaller.actors.reasons import final_error, nothing_in_service, too_late
+from showcaller.actors.policies.retry import cause_of
+from showcaller.actors.reasons import doomed, final_error, nothing_in_service, too_late
 from showcaller.actors.roster import Roster
 from showcaller.actors.routing import RoutingTable
 from showcaller.actors.slot import BackendSlot
@@ -63,6 +65,8 @@ class Departures:
         if not flight.admitted:
             flight.admitted = True
             self.queue(flight)
+            if flight.queued:
+                self._table.admission(flight.lane).arrived()
 
     def queue(self, flight: Flight) -> None:
         """Let a flight wait for a backend, or fail it when waiting is in vain."""
@@ -77,13 +81,15 @@ class Departures:
     def _in_vain(self, flight: Flight) -> ShowcallerError | None:
         slots = self._table.slots_of(flight)
         if all(slot.out_of_service for slot in slots):
-            return final_error(flight) if flight.barred else nothing_in_service(flight, slots)
+            if flight.barred:
+                return final_error(flight)
+            return nothing_in_service(flight, self._table.slots_in_reach(flight))
         now = self._clock.now()
         earliest = self._table.earliest(flight, now)
         limit = self._closed_by if earliest < self._closed_until else None
         earliest = max(earliest, self._closed_until)
         if earliest > now and earliest >= flight.deadline:
-            return too_late(flight, earliest - now, limit)
+            return too_late(flight, earliest - now, limit, slots, now)
         return None
 
     def _requeue_all(self) -> None:
@@ -106,7 +112,9 @@ class Departures:
             self._requeue_all()
         now = self._clock.now()
         while now >= self._closed_until and (departure := self._table.next_departure(now)):
-            self._reserve(*departure, now)
+            if not self._is_doomed(departure[0], now):
+                self._reserve(*departure, now)
+        self._table.look_out(now)
         if not self._table.waiting:
             return None
         chances = [at for slot in self._roster.slots.values() if (at := slot.next_chance(now)) is not None]
@@ -114,12 +122,28 @@ class Departures:
             chances.append(self._closed_until)
         return min(chances) - now if chances else None
 
-    def _reserve(self, flight: Flight, slot: BackendSlot, now: float) -> None:
+    def _is_doomed(self, flight: Flight, now: float) -> bool:
+        """Can no backend of its lane answer it in time, as far as is known? Then it ends here, without a call."""
+        least = self._table.least_time(flight, now)
+        if least is None or now + least <= flight.deadline:
+            return False
+        return bool(flight.live) or flight.fail(doomed(flight, least, now), expired_by=now + least)
+
+    def answered(self, flight: Flight, seconds: float) -> None:
+        """An attempt of a flight has answered after so many seconds."""
+        self._table.admission(flight.lane).answered(seconds, self._clock.now())
+
+    def _reserve(self, flight: Flight, slot: BackendSlot, lane: str, now: float) -> None:
         request = flight.request
         tokens = request.input_tokens_estimate + (request.max_tokens or ANSWER_TOKENS)
         epoch = slot.breaker.admit(now)
         record = flight.next_attempt(
-            slot.name, generation=slot.generation, epoch=epoch, tokens=tokens, deadline=now + RESERVE_SECONDS
+            slot.name,
+            generation=slot.generation,
+            epoch=epoch,
+            tokens=tokens,
+            deadline=now + RESERVE_SECONDS,
+            lane=lane,
         )
         if record is None:
             slot.breaker.release(epoch)
@@ -217,6 +241,20 @@ class Departures:
     def candidates(self, flight: Flight) -> list[BackendSlot]:
         """The slots in service that a flight may be given to, now or later."""
         return [slot for slot in self._table.slots_of(flight) if not slot.out_of_service]
+
+    def can_go_on(self, flight: Flight, now: float) -> bool:
+        """Can a flight go to a backend now that it has not tried?"""
+        return self._table.can_go_on(flight, now)
+
+    def divert(self, record: AttemptRecord, slot: BackendSlot, error: ShowcallerError) -> None:
+        """An attempt has failed of what only one kind of fallback can cure: nothing else is left to its flight."""
+        flight, cause = record.flight, cause_of(error)
+        if cause is FallbackCause.FAILURE:
+            return
+        lanes_of = self._roster.config.lanes_of
+        flight.lanes = tuple(dict.fromkeys([*lanes_of(record.lane, cause), *lanes_of(flight.lane, cause)]))
+        if cause is FallbackCause.CONTEXT_WINDOW:
+            flight.needs = flight.needs.too_long_for(slot.config.context_window)
 
     def holder(self, record: AttemptRecord) -> BackendSlot | None:
         """The slot that holds an attempt; None when it has ended, or the slot is gone."""

@@ -22,6 +22,7 @@ from showcaller.actors.enums import Source
 from showcaller.actors.errors import RequestCancelledError, ShowcallerError
 from showcaller.actors.kernel.workers import Job
 from showcaller.actors.models import Answered, BackendResponse, ChatRequest, Errored
+from showcaller.actors.needs import Needs
 from showcaller.actors.stream_buffer import StreamBuffer, StreamReader
 from showcaller.actors.ticket import Ticket
 
@@ -49,6 +50,7 @@ class AttemptRecord:
         flight: what it is an attempt of.
         number: 1 for the first; with the flight's order it is the key of its reservation.
         slot: the backend slot it goes to, and `generation` the incarnation.
+        lane: the name by which it got there: the flight's own, or a fallback's.
         state: how far it has come; only its flight changes it.
         scope: cancels it.
         epoch: the breaker's epoch in which it was admitted.
@@ -56,14 +58,17 @@ class AttemptRecord:
         deadline: when it must have ended; before it is dispatched, when it must have been reserved.
         dispatched: was it given to its backend?
         seat: the job that carries it out, once there is one.
+        answered: has its backend said everything, so that only the caller's own transforms and validators go on?
     """
 
     __slots__ = (
+        "answered",
         "deadline",
         "dispatched",
         "epoch",
         "flight",
         "generation",
+        "lane",
         "number",
         "scope",
         "seat",
@@ -82,10 +87,12 @@ class AttemptRecord:
         epoch: int,
         tokens: int,
         deadline: float,
+        lane: str | None = None,
     ) -> None:
         self.flight = flight
         self.number = number
         self.slot = slot
+        self.lane = flight.lane if lane is None else lane
         self.generation = generation
         self.epoch = epoch
         self.tokens = tokens
@@ -94,6 +101,7 @@ class AttemptRecord:
         self.scope = CancelScope()
         self.dispatched = False
         self.seat: Job | None = None
+        self.answered = False
 
     @property
     def is_void(self) -> bool:
@@ -116,7 +124,10 @@ class Flight:
         id: the request id of its first ticket.
         order: when it was accepted: the smaller, the earlier.
         request: what is asked.
+        since: when it was accepted, in seconds of the clock.
         lane: the name it is routed by.
+        lanes: where it may go now, the preferred first: that lane and its fallbacks, as causes have it.
+        needs: what a backend must have for it.
         key: identical requests have the same; None when it is not to be shared.
         stream: the buffer of its chunks, or None for a plain answer.
         dispatches: how many attempts were given to a backend.
@@ -136,11 +147,16 @@ class Flight:
         key: bytes | None,
         stream: bool,
         on_done: Callable[[Flight], None],
+        lanes: tuple[str, ...] = (),
+        needs: Needs | None = None,
     ) -> None:
         self.id = ticket.request_id
         self.order = order
+        self.since = ticket.created
         self.request = request
         self.lane = lane
+        self.lanes = lanes or (lane,)
+        self.needs = Needs.of(request) if needs is None else needs
         self.key = key
         self.stream = StreamBuffer(replay=key is not None) if stream else None
         self.done = False
@@ -227,9 +243,19 @@ class Flight:
             return [attempt for attempt in self._attempts.values() if attempt.state in LIVE]
 
     def next_attempt(
-        self, slot: str, *, generation: int, epoch: int, tokens: int, deadline: float
+        self,
+        slot: str,
+        *,
+        generation: int,
+        epoch: int,
+        tokens: int,
+        deadline: float,
+        lane: str | None = None,
     ) -> AttemptRecord | None:
-        """Begin a new attempt, to be reserved by `deadline`; None when the flight is done or its stream has begun."""
+        """Begin a new attempt, to be reserved by `deadline`; None when the flight is done or its stream has begun.
+
+        Without a `lane` it is of the flight's own.
+        """
         with self._lock:
             if self.done or any(other.state is AttemptState.COMMITTED for other in self._attempts.values()):
                 return None
@@ -242,6 +268,7 @@ class Flight:
                 epoch=epoch,
                 tokens=tokens,
                 deadline=deadline,
+                lane=lane,
             )
             self._attempts[attempt.number] = attempt
             return attempt

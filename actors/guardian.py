@@ -11,7 +11,9 @@ from typing import Any
 
 from attrs import frozen
 
+from showcaller.actors.escalation import Escalation, OnFailed
 from showcaller.actors.kernel.child import Child, ChildState, RestartDue
+from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.message import Down, Recipient
 from showcaller.actors.kernel.restart import GiveUp
 from showcaller.actors.log import ACTOR_FAILED, ACTOR_RESTARTED
@@ -36,8 +38,12 @@ class Charge:
 class Guardian(TreeActor):
     """The root of the tree; its own death is the runtime's."""
 
-    def __init__(self, charges: Sequence[Charge], runtime: Recipient) -> None:
+    def __init__(
+        self, charges: Sequence[Charge], runtime: Recipient, clock: Clock, on_failed: OnFailed
+    ) -> None:
         super().__init__()
+        self._clock = clock
+        self._on_failed = on_failed
         self._charges = {charge.child.slot: charge for charge in charges}
         self._runtime = runtime
         self._stopping: list[Charge] | None = None
@@ -58,8 +64,24 @@ class Guardian(TreeActor):
             gives_up = isinstance(decision, GiveUp)
             event = ACTOR_FAILED if gives_up else ACTOR_RESTARTED
             event.say(down.slot, decision.delay, charge.child.last_crash)
-            if gives_up and charge.essential:
-                self._runtime.tell(Escalated(down.slot, charge.child.last_crash or ""))
+            if gives_up:
+                self._escalate(charge, decision.delay)
+
+    def _escalate(self, charge: Charge, delay: float) -> None:
+        child = charge.child
+        cause = child.last_crash or ""
+        self._on_failed(
+            Escalation(
+                actor=child.slot,
+                is_backend=False,
+                cause=cause,
+                at=self._clock.wall(),
+                restarts=child.restarts,
+                retry_after=None if charge.essential else delay,
+            )
+        )
+        if charge.essential:
+            self._runtime.tell(Escalated(child.slot, cause))
 
     def _keep(self, down: Down) -> list[Any]:
         """What the next incarnation gets: everything that was queued, and what it died of once, not twice."""

@@ -11,15 +11,16 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from showcaller.actors.enums import BackendState
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import Clock, Timer
 from showcaller.actors.kernel.message import Message, Recipient
-from showcaller.actors.messages import HealthChanged, Observed
+from showcaller.actors.messages import HealthChanged, Observed, ProbeBackend
 from showcaller.actors.policies.backend_health import BackendHealthMonitor
 from showcaller.actors.policies.health_window import HealthThresholds
+from showcaller.actors.policies.probe_schedule import ProbeSchedule
 from showcaller.actors.records import BackendHealthStatus
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.tree_actor import TreeActor
@@ -28,6 +29,11 @@ from showcaller.actors.tree_actor import TreeActor
 @frozen(eq=False)
 class Reassess(Message):
     """To the health monitor: an attempt has become too old to count."""
+
+
+@frozen(eq=False)
+class ProbeDue(Message):
+    """To the health monitor: nothing may have been heard of a backend for long."""
 
 
 class HealthBoard:
@@ -65,10 +71,11 @@ class HealthBoard:
                 return
             self._last = weakref.ref(message)
             for seen in message.observations:
-                if seen.backend not in self._slots:
+                slot = self._slots.get(seen.backend)
+                if slot is None or slot.id != seen.slot:
                     continue
                 if seen.error is None:
-                    self._monitor.record_success(seen.backend, seen.latency, now)
+                    self._monitor.record_success(seen.backend, None if seen.probe else seen.latency, now)
                 elif seen.blames_backend:
                     self._monitor.record_failure(seen.backend, now)
                 else:
@@ -79,11 +86,12 @@ class HealthBoard:
         """What the supervisor has to be told, because it is not what it was told last."""
         changes = []
         with self._known() as now:
-            for name in self._slots:
+            for name, slot in self._slots.items():
                 state = self._monitor.get_state(name, now)
                 if state is not self._told.get(name, BackendState.UNKNOWN):
                     self._told[name] = state
-                    changes.append(HealthChanged(name, state))
+                    rate = self._monitor.get_success_rate(name, now)
+                    changes.append(HealthChanged(slot.id, name, state, rate))
         return changes
 
     def seconds_to_departure(self) -> float | None:
@@ -92,17 +100,25 @@ class HealthBoard:
             times = [at for name in self._slots if (at := self._monitor.next_departure(name)) is not None]
             return max(0.0, min(times) - now) if times else None
 
+    def slot_ids(self) -> list[str]:
+        """Of all slots there are now."""
+        with self._known():
+            return [slot.id for slot in self._slots.values()]
+
     # --- for everyone ---
 
     def get_status(self, backend: str) -> BackendHealthStatus:
         """What is known of a backend now; UNKNOWN when that is nothing."""
         with self._known() as now:
-            return self._status(backend, now)
+            return self._monitor.get_status(backend, now, heard_at=self._heard_at.get(backend))
 
     def get_all_status(self) -> dict[str, BackendHealthStatus]:
         """What is known of every backend there is, by name and in order."""
         with self._known() as now:
-            return {name: self._status(name, now) for name in self._slots}
+            heard_at = self._heard_at
+            return {
+                name: self._monitor.get_status(name, now, heard_at=heard_at.get(name)) for name in self._slots
+            }
 
     def is_healthy(self, backend: str) -> bool:
         """Is it HEALTHY? One that is not known well enough is not."""
@@ -124,10 +140,6 @@ class HealthBoard:
                 names = [name for name, slot in self._slots.items() if slot.out_of_service is None]
             return self._monitor.get_healthiest(now, names)
 
-    def _status(self, backend: str, now: float) -> BackendHealthStatus:
-        status = self._monitor.get_status(backend, now)
-        return evolve(status, last_check=self._heard_at.get(backend))
-
     @contextmanager
     def _known(self) -> Iterator[float]:
         """Under the lock, with those slots that are there now; gives the time."""
@@ -145,23 +157,38 @@ class HealthBoard:
 
 
 class HealthMonitor(TreeActor):
-    """One incarnation of the health monitor; `me` is the address of its slot."""
+    """One incarnation of the health monitor; `me` is the address of its slot, `probes` None when there are none."""
 
-    def __init__(self, board: HealthBoard, clock: Clock, supervisor: Recipient, me: Recipient) -> None:
+    def __init__(
+        self,
+        board: HealthBoard,
+        clock: Clock,
+        supervisor: Recipient,
+        me: Recipient,
+        probes: ProbeSchedule | None,
+    ) -> None:
         super().__init__()
         self._board = board
         self._clock = clock
         self._supervisor = supervisor
         self._me = me
+        self._probes = probes
         self._timer: Timer | None = None
+        self._probe_timer: Timer | None = None
 
     def on_start(self) -> None:
         """Take over what the board holds."""
+        if self._probes is not None:
+            self._look_round(self._probes)
         self._go_on()
 
     def on_observed(self, message: Observed) -> None:
         """Attempts have finished."""
         self._board.hear(message)
+        if self._probes is not None:
+            for seen in message.observations:
+                if seen.error is None or seen.blames_backend:
+                    self._probes.heard(seen.slot, self._clock.now())
         self._go_on()
 
     def on_reassess(self, _message: Reassess) -> None:
@@ -171,6 +198,23 @@ class HealthMonitor(TreeActor):
             self._timer.cancel()
             self._timer = None
         self._go_on()
+
+    def on_probe_due(self, _message: ProbeDue) -> None:
+        """Nothing may have been heard of a backend for long."""
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+        if self._probes is not None:
+            self._look_round(self._probes)
+
+    def _look_round(self, probes: ProbeSchedule) -> None:
+        """Have those probed of which nothing was heard; those that have come meanwhile are watched from now on."""
+        now = self._clock.now()
+        probes.watch(self._board.slot_ids(), now)
+        for slot in probes.take_due(now):
+            self._supervisor.tell(ProbeBackend(slot))
+        due = probes.next_due
+        delay = probes.interval if due is None else max(0.0, due - now)
+        self._probe_timer = self._clock.call_later(delay, self._me, ProbeDue())
 
     def _go_on(self) -> None:
         """Tell what has changed, and see to it that time is noticed to pass."""

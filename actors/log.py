@@ -44,6 +44,7 @@ CONTROL_OFF = LogEvent(
     logging.WARNING,
     "no control socket, so `showcaller status` does not see this runtime: %s",
 )
+CALLBACK_LOST = LogEvent("showcaller.callbacks", logging.ERROR, "no thread for %s; it is not called")
 CALLBACK_RAISED = LogEvent("showcaller.callbacks", logging.ERROR, "a callback raised")
 
 ACTOR_RESTARTED = LogEvent("showcaller.guardian", logging.WARNING, "%s is restarted in %.1f s after: %s")
@@ -60,4 +61,5 @@ STRATEGY_FAILED = LogEvent("showcaller.supervisor", logging.ERROR, "route %s: %s
 ATTEMPT_FAILED = LogEvent("showcaller.supervisor", logging.DEBUG, "request %s, attempt %d at %s failed: %s")
 SEAT_ABANDONED = LogEvent("showcaller.supervisor", logging.WARNING, "a seat of %s hangs and is abandoned")
 
+CHECK_RAISED = LogEvent("showcaller.seat", logging.ERROR, "request %s: %s")
 TRANSPORT_RAISED = LogEvent("showcaller.seat", logging.ERROR, "the transport of %s raised")

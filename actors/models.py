@@ -17,6 +17,8 @@ from showcaller.actors.canonical import FrozenDict, canonical_json, find_unjsona
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.prompts import as_extra_body, as_messages, as_response_format, as_tools, snapshot
+from showcaller.actors.response_validators import Validator, as_validators
+from showcaller.actors.transforms import ResponseTransformerBase, as_transforms
 from showcaller.actors.validators import boolean, kind, member, number, refuse, text, token, whole
 
 BYTES_PER_TOKEN = 4
@@ -109,6 +111,10 @@ class ChatRequest:
         priority: a RequestPriority or its name; the context's when left out.
         coalesce: may it share one upstream call with identical requests? None: only if `deterministic`.
         idempotent: may it be sent again when it may have been executed? None: as the backend says.
+        transforms: what is done to the text of a whole answer, in this order: members of ResponseTransform or their
+            values, transformers, and functions of a str. A stream's chunks come as they are.
+        validators: what must accept the transformed answer; one that does not makes it a failed attempt. See
+            showcaller.validators.
         payload: the canonical JSON of messages and options, without model and stream.
 
     Raises:
@@ -144,6 +150,10 @@ class ChatRequest:
     )
     coalesce: bool | None = field(default=None, kw_only=True, validator=boolean(none=True))
     idempotent: bool | None = field(default=None, kw_only=True, validator=boolean(none=True))
+    transforms: tuple[ResponseTransformerBase, ...] = field(
+        default=(), kw_only=True, converter=as_transforms, repr=False
+    )
+    validators: tuple[Validator, ...] = field(default=(), kw_only=True, converter=as_validators, repr=False)
     payload: bytes = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -211,8 +221,10 @@ class BackendResponse:
     """An answer.
 
     Attributes:
-        content: the text; empty when the answer is only tool calls.
-        message: the assistant message, ready to append to a conversation.
+        content: the text as the request's transforms left it; empty when the answer is only tool calls.
+        message: the assistant message as the backend sent it, ready to append to a conversation.
+        parsed: the JSON value of the content, when the request's `response_format` or EXTRACT_JSON asked for JSON and
+            it is some; else None. Each response has its own.
         finish_reason: as the backend named it: stop, length, tool_calls, ...
         usage: tokens, counted or estimated.
         cost_usd: US dollars, or None when no price is known.
@@ -228,6 +240,7 @@ class BackendResponse:
 
     content: str = field(validator=text("use a str; an answer without text has an empty one", empty=True))
     message: Mapping[str, Any] = field(converter=_as_answer, repr=False)
+    parsed: Any = field(default=None, repr=False, eq=False)
     finish_reason: str | None = None
     usage: Usage = field(factory=Usage)
     cost_usd: Decimal | None = None

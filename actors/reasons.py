@@ -8,11 +8,12 @@ from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendCrashedError,
     BudgetExceededError,
+    ConfigurationError,
     DeadlineExceededError,
     ShowcallerError,
     StreamInterruptedError,
 )
-from showcaller.actors.flight import Flight
+from showcaller.actors.flight import AttemptRecord, Flight
 from showcaller.actors.policies.retry import Stop
 from showcaller.actors.slot import BackendSlot
 
@@ -55,15 +56,18 @@ def interrupted(flight: Flight, cause: ShowcallerError, partial: str) -> StreamI
 
 
 def nothing_in_service(flight: Flight, slots: Sequence[BackendSlot]) -> AllBackendsFailedError:
-    """No backend of the lane takes anything."""
-    reasons = "; ".join(f"{slot.name}: {slot.out_of_service}" for slot in slots) or "it has none"
+    """No backend of its lanes takes it: each is out of service, or has not what it needs."""
+    why = ((slot, slot.out_of_service or flight.needs.lacking(slot.config)) for slot in slots)
+    reasons = "; ".join(f"{slot.name}: {reason}" for slot, reason in why) or "it has none"
     return AllBackendsFailedError(
         f"no backend of {flight.lane!r} is in service: {reasons}; add one, or see runtime.status()",
         attempts=flight.errors,
     )
 
 
-def too_late(flight: Flight, wait: float, limit: str | None) -> ShowcallerError:
+def too_late(
+    flight: Flight, wait: float, limit: str | None, slots: Sequence[BackendSlot], now: float
+) -> ShowcallerError:
     """Nothing may be sent before the deadline: because of a limit of the caller's own, or of the backends."""
     if limit is not None:
         return BudgetExceededError(
@@ -73,11 +77,23 @@ def too_late(flight: Flight, wait: float, limit: str | None) -> ShowcallerError:
         )
     return AllBackendsFailedError(
         f"every backend of {flight.lane!r} is cooling down for {wait:.0f} s more, which is past the deadline of "
-        f"request {flight.id}; try again then, raise the timeout, or add a backend"
-        + "".join(f"; {error.message}" for error in flight.errors[-1:]),
+        f"request {flight.id}: {'; '.join(_waits(slot, now) for slot in slots)}; try again then, raise the timeout, "
+        "or add a backend" + "".join(f"; {error.message}" for error in flight.errors[-1:]),
         attempts=flight.errors,
         retry_after=wait,
     )
+
+
+def _waits(slot: BackendSlot, now: float) -> str:
+    """What one backend waits for."""
+    if slot.out_of_service:
+        return f"{slot.name}: {slot.out_of_service}"
+    until, why = max(
+        (slot.breaker.open_until or 0.0, "left alone after failures"),
+        (slot.not_before, "asked for a pause"),
+        (slot.quota_until, "its limits are used up"),
+    )
+    return f"{slot.name}: {why}, {max(0.0, until - now):.0f} s"
 
 
 def out_of_time(flight: Flight) -> DeadlineExceededError:
@@ -85,6 +101,27 @@ def out_of_time(flight: Flight) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"request {flight.id} had no outcome before its deadline; raise its timeout, or see runtime.status(); "
         f"its last attempt: {flight.errors[-1].message}",
+        maybe_executed=True,
+    )
+
+
+def doomed(flight: Flight, least: float, now: float) -> DeadlineExceededError:
+    """What is left of its time is less than the backends need at their best."""
+    before = "".join(f"; before that: {error.message}" for error in flight.errors[-1:])
+    return DeadlineExceededError(
+        f"request {flight.id} was not sent to {flight.lane!r}: {max(0.0, flight.deadline - now):.3f} s were left of "
+        f"its timeout, and the quickest of its backends has lately needed more than {least:.3f} s; raise the "
+        f"timeout, send less at a time, or add a backend{before}",
+        maybe_executed=flight.dispatches > 0,
+    )
+
+
+def hangs_in_checks(record: AttemptRecord) -> ConfigurationError:
+    """An answer was there, and a transform or validator of the request has not come back from it."""
+    return ConfigurationError(
+        f"request {record.flight.id} was given up: a transform or validator of it had not come back from the answer of "
+        f"{record.slot} when the attempt's time was over; make it quicker, or raise the timeout",
+        backend=record.slot,
         maybe_executed=True,
     )
 

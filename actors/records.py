@@ -132,7 +132,7 @@ class BatchRequest:
     Attributes:
         requests: the prompts, in order.
         batch_id: its id.
-        created_at: when it was closed.
+        created_at: when it was closed, in the seconds of its batcher's clock.
         processed_count: how many have their outcome.
     """
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve
 
 from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.enums import RequestPriority
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.outbox import Outbox
+from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.policies.retry_budget import RetryBudget
 from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
@@ -23,6 +25,8 @@ class Roster:
         flights: the open flights.
         outbox: what is owed to the quota manager and the observers.
         retry_budget: what all requests may still spend on retries.
+        outlooks: what who comes now can expect, by lane; a lane for which nobody waits is not there.
+        waiting: how many are queued, by class, LOW first.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Roster:
         self.slots: Mapping[str, BackendSlot] = {slot.name: slot for slot in slots}
         self.flights = flights
         self.outbox = outbox
+        self.outlooks: Mapping[str, Outlook] = {}
+        self.waiting = (0,) * len(RequestPriority)
         settings = config.runtime
         self.retry_budget = RetryBudget(share=settings.retry_budget, burst=settings.retry_burst)
 
@@ -45,17 +51,9 @@ class Roster:
         self.slots = {**self.slots, slot.name: slot}
 
     def remove(self, slot: BackendSlot) -> None:
-        """A slot leaves, and with it a route that has no other target, and a default that meant it."""
+        """A slot leaves, and with it all that meant it alone; see RuntimeConfig.without."""
         self.slots = {name: other for name, other in self.slots.items() if other is not slot}
-        routes = []
-        for route in self.config.routes:
-            targets = tuple(target for target in route.targets if target.backend != slot.name)
-            if targets:
-                routes.append(evolve(route, targets=targets))
-        backends = tuple(backend for backend in self.config.backends if backend.name != slot.name)
-        settings = self.config.runtime
-        left = evolve(self.config, runtime=evolve(settings, model=None), backends=backends, routes=routes)
-        self.config = evolve(left, runtime=settings) if settings.model in left.names else left
+        self.config = self.config.without(slot.name)
 
     def slots_of(self, route: RouteConfig) -> list[BackendSlot]:
         """The slots of a route's targets, in order."""

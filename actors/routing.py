@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.enums import RequestPriority
+from showcaller.actors.errors import ConfigurationError, UnknownModelError
 from showcaller.actors.flight import Flight
 from showcaller.actors.log import STRATEGY_FAILED
+from showcaller.actors.policies.admission import Admission
 from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
+from showcaller.actors.policies.outlier_ejection import ejected
 from showcaller.actors.policies.request_queue import RequestQueue
+from showcaller.actors.policies.way_out import Standing, way_out
 from showcaller.actors.roster import Roster
 from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
 
+NONE_WAITS = (0,) * len(RequestPriority)
 
-class Lane:
-    """A route with the flights that wait for it, and whose turn it is among its backends.
 
-    Flights that are barred from some of its backends wait apart, so that they hold up nobody else.
+class Prospect(NamedTuple):
+    """What a waiting flight may still get; those that differ in it wait apart, so that none holds up another.
+
+    Attributes:
+        lanes: where it may go.
+        able: the backends there that it may be given to.
+        tried: those of them where it has failed before.
+        late: those of them whose limits have no room before its deadline.
     """
 
+    lanes: tuple[str, ...]
+    able: frozenset[str]
+    tried: frozenset[str]
+    late: frozenset[str]
+
+
+class Lane:
+    """A route with the flights that were sent to it and wait, and whose turn it is among its backends."""
+
     def __init__(self, route: RouteConfig, rng: random.Random, connections: Connections) -> None:
+        self.name = route.name
         self.names = [target.backend for target in route.targets]
         self.balancer = LoadBalancer(route.routing_strategy, rng=rng, connections=connections)
-        self.queues: dict[frozenset[str], RequestQueue[Flight]] = {}
+        self.slow_start = route.slow_start
+        self.queues: dict[Prospect, RequestQueue[Flight]] = {}
         for target in route.targets:
             self.balancer.add_backend(target.backend, 1.0 if target.weight is None else target.weight)
 
@@ -40,29 +63,42 @@ class RoutingTable:
         self._roster = roster
         self._rng = rng
         self._lanes: dict[str, Lane] = {}
+        self._admissions: dict[str, Admission] = {}
 
     @property
     def waiting(self) -> int:
         """How many flights are queued."""
-        return sum(len(queue) for lane in self._lanes.values() for queue in lane.queues.values())
+        return sum(queue.size() for lane in self._lanes.values() for queue in lane.queues.values())
 
     def enqueue(self, flight: Flight) -> None:
         """Queue a flight, unless it is.
 
         Raises:
-            UnknownModelError: its lane is gone.
+            UnknownModelError: its lane is gone, and so are all others that it may go to.
         """
         if flight.queued:
             return
-        lane = self._lanes.get(flight.lane)
+        lane = next(filter(None, map(self._lane, (flight.lane, *flight.lanes))), None)
         if lane is None:
-            route = self._roster.config.route_for(flight.lane)
-            lane = self._lanes[flight.lane] = Lane(route, self._rng, self.connections)
-        queue = lane.queues.get(flight.barred)
+            raise UnknownModelError(f"{flight.lane!r} is gone, and so is all that it falls back on")
+        slots = self.slots_of(flight)
+        able = frozenset(slot.name for slot in slots)
+        late = frozenset(slot.name for slot in slots if slot.quota_until >= flight.deadline)
+        prospect = Prospect(flight.lanes, able, able.intersection(flight.tries), late)
+        queue = lane.queues.get(prospect)
         if queue is None:
-            queue = lane.queues[flight.barred] = RequestQueue()
+            queue = lane.queues[prospect] = RequestQueue(self._roster.config.runtime.ageing)
         queue.enqueue(flight)
         flight.queued = True
+
+    def _lane(self, name: str) -> Lane | None:
+        lane = self._lanes.get(name)
+        if lane is None:
+            route = self._roster.config.names.get(name)
+            if route is not None:
+                lane = self._lanes[name] = Lane(route, self._rng, self.connections)
+                self.admission(name)
+        return lane
 
     def reroute(self) -> list[Flight]:
         """The roster has changed: forget the lanes; the flights that were queued, the oldest first."""
@@ -73,71 +109,154 @@ class RoutingTable:
             for flight in queue.drain()
         ]
         self._lanes.clear()
+        names = self._roster.config.names
+        self._admissions = {name: known for name, known in self._admissions.items() if name in names}
         for flight in waiting:
             flight.queued = False
         return sorted(waiting, key=lambda flight: flight.order)
 
     def slots_of(self, flight: Flight) -> list[BackendSlot]:
-        """The slots of its lane that a flight is not barred from, in order; none when the lane is gone."""
-        route = self._roster.config.names.get(flight.lane)
-        slots = [] if route is None else self._roster.slots_of(route)
-        return [slot for slot in slots if slot.name not in flight.barred] if flight.barred else slots
+        """The slots of its lanes that have what a flight needs and that it is not barred from, in order."""
+        return [slot for slot in self.slots_in_reach(flight) if _may_have(slot, flight)]
+
+    def slots_in_reach(self, flight: Flight) -> list[BackendSlot]:
+        """All slots of its lanes, in order; of a lane that is gone there are none."""
+        names = self._roster.config.names
+        routes = [names[lane] for lane in flight.lanes if lane in names]
+        return list(dict.fromkeys(slot for route in routes for slot in self._roster.slots_of(route)))
 
     def earliest(self, flight: Flight, now: float) -> float:
-        """When the first of its lane's backends may take something, as far as that is known."""
+        """When the first of its lanes' backends may take something, as far as that is known."""
         times = [slot.next_chance(now) or now for slot in self.slots_of(flight) if not slot.out_of_service]
         return min(times, default=now)
 
-    def next_departure(self, now: float) -> tuple[Flight, BackendSlot] | None:
-        """The most urgent flight that can leave now, taken out of its queue, and the slot for it.
+    def next_departure(self, now: float) -> tuple[Flight, BackendSlot, str] | None:
+        """The most urgent flight that can leave now, taken out of its queue, the slot for it, and by which lane.
 
         A flight for which the user's strategy names no backend leaves, too: with that as its outcome.
         """
         while True:
-            for flight, lane, queue in self._by_urgency():
+            for flight, home, queue in self._by_urgency(now):
+                lane = home if flight.lanes == (home.name,) else self._way_out(flight, now)[0]
+                if lane is None:
+                    continue
                 try:
                     slot = self._choose(lane, flight, now)
                 except ConfigurationError as error:
                     _leave(queue, flight)
-                    _misroute(flight, error)
+                    _misroute(flight, lane.name, error)
                     break
                 if slot is not None:
                     _leave(queue, flight)
-                    return flight, slot
+                    return flight, slot, lane.name
             else:
                 return None
 
-    def _by_urgency(self) -> list[tuple[Flight, Lane, RequestQueue[Flight]]]:
+    def _by_urgency(self, now: float) -> list[tuple[Flight, Lane, RequestQueue[Flight]]]:
         heads = [
             (flight, lane, queue)
             for lane in self._lanes.values()
             for queue in lane.queues.values()
-            if (flight := queue.peek()) is not None
+            if (flight := queue.peek(now)) is not None
         ]
-        heads.sort(key=lambda head: (-head[0].priority, head[0].order))
+        heads.sort(key=lambda head: head[2].urgency(head[0], now))
         return heads
+
+    def can_go_on(self, flight: Flight, now: float) -> bool:
+        """Can a flight leave now to a backend that it has not tried?"""
+        return self._way_out(flight, now)[1]
+
+    def _way_out(self, flight: Flight, now: float) -> tuple[Lane | None, bool]:
+        """By which lane a flight can leave now, and whether to a backend that it has not tried."""
+        lanes = [lane for name in flight.lanes if (lane := self._lane(name)) is not None]
+        number, fresh = way_out(self._standings(lane, flight, now) for lane in lanes)
+        return None if number is None else lanes[number], fresh
+
+    def _standings(self, lane: Lane, flight: Flight, now: float) -> Iterator[Standing]:
+        sound = self._sound(lane, flight, now)
+        for slot in self._open_to(flight, lane):
+            tried = flight.tries[slot.name] > 0
+            if slot.name in sound:
+                yield Standing.TRIED if tried else Standing.FRESH
+            elif not tried and slot.is_full(now) and slot.quota_until < flight.deadline:
+                yield Standing.FULL
+            else:
+                yield Standing.AWAY
+
+    def _open_to(self, flight: Flight, lane: Lane) -> list[BackendSlot]:
+        slots = self._roster.slots
+        return [slots[name] for name in lane.names if name in slots and _may_have(slots[name], flight)]
+
+    def _sound(self, lane: Lane, flight: Flight, now: float) -> set[str]:
+        eligible = {slot.name for slot in self._open_to(flight, lane) if slot.is_eligible(now)}
+        return eligible - self._ejected(lane, eligible, now) or eligible
 
     def _choose(self, lane: Lane, flight: Flight, now: float) -> BackendSlot | None:
         slots, tries = self._roster.slots, flight.tries
-        eligible = {
-            name
-            for name in lane.names
-            if name not in flight.barred and name in slots and slots[name].is_eligible(now)
-        }
-        fresh = {name for name in eligible if not tries[name]} if tries else eligible
+        sound = self._sound(lane, flight, now)
+        fresh = {name for name in sound if not tries[name]} if tries else sound
         stream = flight.stream is not None
         name = lane.balancer.next(
-            fresh or eligible, latency=lambda backend: slots[backend].latency.of(stream=stream, now=now)
+            fresh or sound,
+            latency=lambda backend: slots[backend].latency.of(stream=stream, now=now),
+            warmth={
+                name: warmth for name in sound if (warmth := slots[name].warmth(now, lane.slow_start)) < 1.0
+            },
         )
         return None if name is None else slots[name]
+
+    def _ejected(self, lane: Lane, eligible: set[str], now: float) -> set[str]:
+        """Who gets nothing of that lane while another of its backends can take it."""
+        slots = self._roster.slots
+        if not any(slots[name].is_unwell(now) for name in eligible):
+            return set()
+        members = [slots[name] for name in lane.names if name in slots and not slots[name].out_of_service]
+        return ejected(
+            {slot.name: slot.success_rate for slot in members if slot.is_unwell(now)}, of=len(members)
+        )
+
+    def admission(self, lane: str) -> Admission:
+        """What is known of how a lane's flights leave; it outlives the lane."""
+        known = self._admissions.get(lane)
+        if known is None:
+            known = self._admissions[lane] = Admission()
+        return known
+
+    def least_time(self, flight: Flight, now: float) -> float | None:
+        """Seconds that any of its lane's backends takes at least; None when that is not known of all of them."""
+        times = [slot.latency.least(now) for slot in self.slots_of(flight) if not slot.out_of_service]
+        known = [time for time in times if time is not None]
+        return min(known) if known and len(known) == len(times) else None
+
+    def look_out(self, now: float) -> None:
+        """Publish what who comes now can expect, after everybody has left who could."""
+        outlooks, total = {}, NONE_WAITS
+        for name, admission in self._admissions.items():
+            waiting = self._waiting_for(name)
+            admission.look(sum(waiting), now)
+            if any(waiting):
+                total = _add(total, waiting)
+                if (outlook := admission.outlook(waiting, now)) is not None:
+                    outlooks[name] = outlook
+        self._roster.outlooks, self._roster.waiting = outlooks, total
+
+    def _waiting_for(self, name: str) -> tuple[int, ...]:
+        lane = self._lanes.get(name)
+        if lane is None or not any(queue.size() for queue in lane.queues.values()):
+            return NONE_WAITS
+        return _add(*(queue.sizes for queue in lane.queues.values()))
 
     def purge(self) -> None:
         """Let go of queued flights that are done, and of queues that are empty."""
         for lane in self._lanes.values():
-            for barred, queue in list(lane.queues.items()):
+            for prospect, queue in list(lane.queues.items()):
                 queue.purge()
-                if not len(queue):
-                    del lane.queues[barred]
+                if queue.is_empty():
+                    del lane.queues[prospect]
+
+
+def _add(*sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*sizes, strict=True)))
 
 
 def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
@@ -146,10 +265,14 @@ def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
     flight.queued = False
 
 
-def _misroute(flight: Flight, cause: ConfigurationError) -> None:
-    """Fail a flight of what its route's strategy did; an attempt of it that is under way may still answer."""
-    error = ConfigurationError(f"route {flight.lane!r}: {cause.message}")
-    STRATEGY_FAILED.say(repr(flight.lane), cause.message, error=cause.__cause__)
+def _may_have(slot: BackendSlot, flight: Flight) -> bool:
+    return slot.name not in flight.barred and flight.needs.are_met_by(slot.config)
+
+
+def _misroute(flight: Flight, lane: str, cause: ConfigurationError) -> None:
+    """Fail a flight of what a route's strategy did; an attempt of it that is under way may still answer."""
+    error = ConfigurationError(f"route {lane!r}: {cause.message}")
+    STRATEGY_FAILED.say(repr(lane), cause.message, error=cause.__cause__)
     flight.errors.append(error)
     if not flight.live:
         flight.fail(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from attrs import Attribute, Factory, field, frozen
+from attrs import Attribute, Factory, evolve, field, frozen
 
 from showcaller.actors.canonical import FrozenDict, find_unjsonable, freeze
 from showcaller.actors.endpoints import (
@@ -16,7 +16,7 @@ from showcaller.actors.endpoints import (
     check_route_name,
     is_header_name,
 )
-from showcaller.actors.enums import BackendType, LoadBalanceStrategy
+from showcaller.actors.enums import BackendType, Capability, FallbackCause, LoadBalanceStrategy
 from showcaller.actors.redaction import redact
 from showcaller.actors.secrets import Secret, as_secret
 from showcaller.actors.strategy import Strategy
@@ -145,6 +145,22 @@ def _seats(backend: BackendConfig) -> int:
     return 2 if backend.backend_type is BackendType.EMBEDDED else 64
 
 
+_ALL_CAPABILITIES = frozenset(Capability)
+_CAPABILITIES = {
+    # A CLI takes a prompt and gives a text.
+    BackendType.COPILOT_CLI: frozenset[Capability](),
+    BackendType.GH_COPILOT: frozenset[Capability](),
+    # llama.cpp makes a grammar of a schema; tools it leaves out of the prompt without a word, and images it refuses.
+    BackendType.EMBEDDED: frozenset({Capability.JSON_SCHEMA}),
+}
+
+
+def _as_capabilities(value: Iterable[Capability | str]) -> frozenset[Capability]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise refuse("BackendConfig", "supports", value, 'list what it can do, such as ["tools", "images"]')
+    return frozenset(member(Capability, one, "BackendConfig", "supports") for one in value)
+
+
 @frozen(kw_only=True)
 class BackendConfig:
     """One endpoint, one credential and one model.
@@ -167,6 +183,9 @@ class BackendConfig:
         max_parallel_requests: attempts in flight at once.
         idempotent: may a request that may have been executed be sent again? False for a CLI.
         options: the transport's own options, such as n_ctx of an embedded model.
+        supports: what it can do beyond plain chat; Capability members or their values. The default depends on
+            the type: all over HTTP, nothing for a CLI.
+        context_window: tokens of prompt and answer together that it takes, or None when that is not known.
         entry: the configuration entry it came from; backends of one entry share connections, limits and
             what is true of the endpoint.
 
@@ -208,6 +227,17 @@ class BackendConfig:
         default=Factory(lambda self: self.backend_type not in CLI_TYPES, takes_self=True), validator=boolean()
     )
     options: Mapping[str, Any] = field(factory=FrozenDict, converter=_as_options)
+    supports: frozenset[Capability] = field(
+        default=Factory(
+            lambda self: _CAPABILITIES.get(self.backend_type, _ALL_CAPABILITIES), takes_self=True
+        ),
+        converter=_as_capabilities,
+        repr=lambda supports: repr(sorted(one.value for one in supports)),
+    )
+    context_window: int | None = field(
+        default=None,
+        validator=whole("use a number of tokens, 1 or more, or leave it out", least=1, none=True),
+    )
     entry: str = field(
         default=Factory(lambda self: str(self.name).partition("/")[0], takes_self=True),
         validator=check_entry_name,
@@ -263,6 +293,17 @@ def _as_strategy(value: LoadBalanceStrategy | Strategy | str) -> LoadBalanceStra
     return value
 
 
+def _names_of(cause: FallbackCause) -> Any:
+    def convert(value: Any) -> tuple[str, ...]:
+        listed = isinstance(value, (list, tuple)) and all(isinstance(one, str) and one for one in value)
+        if not listed or len(set(value)) < len(value):
+            fix = 'list routes, backends or models, each once, such as ["smart"]'
+            raise refuse("RouteConfig", cause.value, value, fix)
+        return tuple(value)
+
+    return field(default=(), converter=convert)
+
+
 @frozen(kw_only=True)
 class RouteConfig:
     """A name that stands for several backends and how one of them is chosen.
@@ -273,6 +314,12 @@ class RouteConfig:
         targets: the backends; their names are accepted too.
         allowed_fails: failures in a row after which a backend is left alone for a while.
         cooldown_time: seconds for which it is left alone.
+        slow_start: seconds after which a backend that has come back gets its whole share again, beginning with a
+            tenth; 0: at once.
+        fallbacks: where a request goes on when this route's backends fail or cannot be used, the preferred first:
+            routes, backends or models, as `model` may name them.
+        context_window_fallbacks: the same when the request is too long; only backends with a bigger window.
+        content_policy_fallbacks: the same when a content filter has refused it.
     """
 
     name: str = field(validator=check_route_name)
@@ -282,6 +329,28 @@ class RouteConfig:
     targets: tuple[TargetConfig, ...] = field(converter=_as_targets)
     allowed_fails: int = field(default=5, validator=whole("use a whole number, 1 or more", least=1))
     cooldown_time: float = field(default=5.0, validator=number(_SECONDS, above=0))
+    slow_start: float = field(default=30.0, validator=number("use seconds, 0 or more", least=0))
+    fallbacks: tuple[str, ...] = _names_of(FallbackCause.FAILURE)
+    context_window_fallbacks: tuple[str, ...] = _names_of(FallbackCause.CONTEXT_WINDOW)
+    content_policy_fallbacks: tuple[str, ...] = _names_of(FallbackCause.CONTENT_POLICY)
+
+    def fallbacks_for(self, cause: FallbackCause) -> tuple[str, ...]:
+        """The names to go on with, for that cause."""
+        names: tuple[str, ...] = getattr(self, cause.value)
+        return names
+
+    def without_fallbacks(self, gone: Container[str]) -> RouteConfig:
+        """The same without the fallbacks of those names."""
+        left: dict[str, Any] = {
+            cause.value: tuple(name for name in self.fallbacks_for(cause) if name not in gone)
+            for cause in FallbackCause
+        }
+        return evolve(self, **left)
+
+
+def _check_share(owner: object, attribute: Attribute[Any], value: Any) -> None:
+    if not is_number(value) or not 0 <= value < 1:
+        raise refuse(owner, attribute.name, value, "use a share from 0 to less than 1, such as 0.2")
 
 
 _A_QUOTA = "use a whole number of requests, 1 or more, or leave it out for no limit"
@@ -293,6 +362,21 @@ class QuotaConfig:
 
     requests_per_hour: int | None = field(default=None, validator=whole(_A_QUOTA, least=1, none=True))
     requests_per_day: int | None = field(default=None, validator=whole(_A_QUOTA, least=1, none=True))
+
+
+@frozen(kw_only=True)
+class HealthConfig:
+    """How backends are watched.
+
+    Attributes:
+        probe_interval: seconds without news of a backend, more or less a fifth, after which it is probed; None: never.
+        probe_timeout: seconds that a probe may take.
+    """
+
+    probe_interval: float | None = field(
+        default=None, validator=number("use seconds, above 0, or leave it out", above=0, none=True)
+    )
+    probe_timeout: float = field(default=5.0, validator=number(_SECONDS, above=0))
 
 
 @frozen(kw_only=True)
@@ -308,6 +392,8 @@ class RuntimeSettings:
             is tried again, elsewhere.
         max_open_requests: requests open at once; more are refused at the door.
         max_open_bytes: bytes of open requests; more are refused at the door.
+        critical_share: which part of both only requests of priority CRITICAL may take.
+        ageing: seconds for which a request waits before it counts as one class higher, CRITICAL excepted.
         stop_timeout: seconds that a stop waits for what is open.
         reader_timeout: seconds after which a stream whose reader stalls is cancelled.
         control: does it say its status to `showcaller status`, at a socket that only its own user can reach?
@@ -328,6 +414,8 @@ class RuntimeSettings:
     max_open_bytes: int = field(
         default=256 * 2**20, validator=whole("use a whole number of bytes, 1 or more", least=1)
     )
+    critical_share: float = field(default=0.2, validator=_check_share)
+    ageing: float = field(default=10.0, validator=number(_SECONDS, above=0))
     stop_timeout: float = field(default=5.0, validator=number("use seconds, 0 or more", least=0))
     reader_timeout: float = field(default=60.0, validator=number(_SECONDS, above=0))
     control: bool = field(default=True, validator=boolean())

@@ -6,13 +6,15 @@ import random
 
 from pykka import ActorDeadError
 
-from showcaller.actors.enums import BackendState
+from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.child import Child, ChildState
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.messages import DrainBackend, Execute, Key
 from showcaller.actors.policies.backend_latency import BackendLatency
 from showcaller.actors.policies.circuit_breaker import BreakerSettings, CircuitBreaker
+from showcaller.actors.policies.slow_start import warmth
+from showcaller.actors.probe import Probe
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
 
@@ -29,7 +31,10 @@ class BackendSlot:
         draining, retired: takes nothing new, for now or for good.
         abandoned: seats that hang and are not counted on.
         drains: who waits for it to be empty; `drain_cancelled` attempts had to be cancelled for that.
-        health: what the health monitor said last.
+        health: what the health monitor said last, and `success_rate` of which share of successes.
+        warming_since: when it came back the last time, from which on it starts slowly; None: it was never away.
+        pardoned: has its breaker closed since what it is called UNHEALTHY for, and has it not failed again?
+        probe: the last that was begun.
         latency: how quick it is, as far as its attempts have shown.
     """
 
@@ -57,6 +62,10 @@ class BackendSlot:
         self.drains: list[DrainBackend] = []
         self.drain_cancelled = 0
         self.health = BackendState.UNKNOWN
+        self.success_rate = 1.0
+        self.pardoned = False
+        self.warming_since: float | None = None
+        self.probe: Probe | None = None
         self.latency = BackendLatency()
         self.id = f"backend:{config.name}@{number}"
 
@@ -74,10 +83,54 @@ class BackendSlot:
             and not self.retired
             and now >= self.not_before
             and now >= self.quota_until
-            and len(self.in_flight) < self.config.max_parallel_requests
+            and self.has_seat
             and len(self.abandoned) < self.config.max_parallel_requests
             and not self.breaker.is_open(now)
         )
+
+    def is_unwell(self, now: float) -> bool:
+        """Is there reason to leave it out? Not of the one attempt by which its breaker finds out about it."""
+        return (
+            self.health is BackendState.UNHEALTHY
+            and not self.pardoned
+            and self.breaker.state(now) is CircuitState.CLOSED
+        )
+
+    @property
+    def has_seat(self) -> bool:
+        """Is one of its seats free, as far as is known here?"""
+        probing = self.probe is not None and self.probe.in_the_way
+        return len(self.in_flight) + probing < self.config.max_parallel_requests
+
+    def takes_probe(self, now: float) -> bool:
+        """May it be probed now? Not at the cost of a seat that it has not, and whatever its breaker says."""
+        return (
+            self.child is not None
+            and self.child.state is ChildState.RUNNING
+            and self.out_of_service is None
+            and now >= self.not_before
+            and self.has_seat
+            and (self.probe is None or self.probe.done)
+        )
+
+    def is_full(self, now: float) -> bool:
+        """Is there nothing against it but that it has as much to do as it may?"""
+        return (
+            self.child is not None
+            and self.child.state is ChildState.RUNNING
+            and self.out_of_service is None
+            and now >= self.not_before
+            and not self.breaker.is_open(now)
+            and not self.is_eligible(now)
+        )
+
+    def warm_up(self, now: float) -> None:
+        """It has come back: it starts slowly from now on."""
+        self.warming_since = now
+
+    def warmth(self, now: float, window: float) -> float:
+        """Which part of its weight counts now, on a route where it starts slowly for so many seconds."""
+        return 1.0 if self.warming_since is None else warmth(now - self.warming_since, window)
 
     @property
     def generation(self) -> int:

@@ -17,7 +17,7 @@ class Candidate:
 
     Attributes:
         name: of the backend.
-        weight: its share on this route.
+        weight: its share on this route; less while it starts slowly.
         in_flight: attempts that it carries out now, for all routes.
         latency: seconds that it takes, as LEAST_LATENCY judges it: to the first token of a stream, or for a token
             of a plain answer; None when nothing is known of it.

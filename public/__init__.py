@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from showcaller.actors.answer_checks import validate_response_content
     from showcaller.actors.configuration import RuntimeConfig
     from showcaller.actors.enums import (
         BackendState,
         BackendType,
+        Capability,
         CircuitState,
         LoadBalanceStrategy,
         RequestPriority,
@@ -39,13 +41,16 @@ if TYPE_CHECKING:
         ModelNotFoundError,
         OverloadedError,
         RateLimitError,
+        RedirectedError,
         RequestCancelledError,
+        ResponseValidationError,
         RuntimeStoppedError,
         ServerError,
         ShowcallerError,
         StreamInterruptedError,
         UnknownModelError,
     )
+    from showcaller.actors.escalation import Escalation
     from showcaller.actors.messages import Submit
     from showcaller.actors.models import (
         Answered,
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
     from showcaller.actors.policies.backend_health import BackendHealthMonitor
     from showcaller.actors.policies.circuit_breaker import CircuitBreaker
     from showcaller.actors.policies.load_balancer import LoadBalancer
+    from showcaller.actors.policies.request_batcher import RequestBatcher
     from showcaller.actors.records import (
         ABTestVariant,
         BackendCapability,
@@ -75,6 +81,7 @@ if TYPE_CHECKING:
     from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
     from showcaller.actors.settings import (
         BackendConfig,
+        HealthConfig,
         Limits,
         QuotaConfig,
         RouteConfig,
@@ -83,6 +90,14 @@ if TYPE_CHECKING:
         Timeouts,
     )
     from showcaller.actors.strategy import Candidate, Strategy
+    from showcaller.actors.transforms import (
+        ExtractCodeTransformer,
+        ExtractJsonTransformer,
+        MarkdownToTextTransformer,
+        ResponseTransformerBase,
+        StripWhitespaceTransformer,
+    )
+    from showcaller.runtime.batcher import Batcher
     from showcaller.runtime.pending import Pending
     from showcaller.runtime.runtime import Runtime
 
@@ -106,10 +121,12 @@ __all__ = [
     "BackendUnreachableError",
     "BackendVersion",
     "BatchRequest",
+    "Batcher",
     "BillingError",
     "BudgetExceededError",
     "CachedResponse",
     "Candidate",
+    "Capability",
     "ChatRequest",
     "CircuitBreaker",
     "CircuitState",
@@ -120,12 +137,17 @@ __all__ = [
     "DeadlineExceededError",
     "EnvSecret",
     "Errored",
+    "Escalation",
+    "ExtractCodeTransformer",
+    "ExtractJsonTransformer",
     "FileSecret",
+    "HealthConfig",
     "InvalidRequestError",
     "Limits",
     "LoadBalanceStrategy",
     "LoadBalancer",
     "MalformedResponseError",
+    "MarkdownToTextTransformer",
     "ModelNotFoundError",
     "Outcome",
     "OverloadedError",
@@ -134,10 +156,14 @@ __all__ = [
     "QuotaConfig",
     "RateLimitError",
     "RecordedRequest",
+    "RedirectedError",
+    "RequestBatcher",
     "RequestCancelledError",
     "RequestContext",
     "RequestPriority",
     "ResponseTransform",
+    "ResponseTransformerBase",
+    "ResponseValidationError",
     "RouteConfig",
     "Runtime",
     "RuntimeConfig",
@@ -150,6 +176,7 @@ __all__ = [
     "Strategy",
     "StreamChunk",
     "StreamInterruptedError",
+    "StripWhitespaceTransformer",
     "Submit",
     "TargetConfig",
     "Timeouts",
@@ -157,12 +184,14 @@ __all__ = [
     "Usage",
     "UsageQuota",
     "UsageRecord",
+    "validate_response_content",
 ]
 
 _HOMES = {
+    "showcaller.actors.answer_checks": "validate_response_content",
     "showcaller.actors.configuration": "RuntimeConfig",
     "showcaller.actors.enums": """
-        BackendState BackendType CircuitState LoadBalanceStrategy RequestPriority
+        BackendState BackendType Capability CircuitState LoadBalanceStrategy RequestPriority
         ResponseTransform Source
     """,
     "showcaller.actors.errors": """
@@ -171,9 +200,10 @@ _HOMES = {
         BillingError BudgetExceededError ConfigurationError ContentPolicyViolationError
         ContextWindowExceededError DeadlineExceededError InvalidRequestError
         MalformedResponseError ModelNotFoundError OverloadedError RateLimitError
-        RequestCancelledError RuntimeStoppedError ServerError ShowcallerError
-        StreamInterruptedError UnknownModelError
+        RedirectedError RequestCancelledError ResponseValidationError RuntimeStoppedError ServerError
+        ShowcallerError StreamInterruptedError UnknownModelError
     """,
+    "showcaller.actors.escalation": "Escalation",
     "showcaller.actors.messages": "Submit",
     "showcaller.actors.models": """
         Answered BackendResponse ChatRequest Errored Outcome RequestContext StreamChunk Usage
@@ -181,15 +211,21 @@ _HOMES = {
     "showcaller.actors.policies.backend_health": "BackendHealthMonitor",
     "showcaller.actors.policies.circuit_breaker": "CircuitBreaker",
     "showcaller.actors.policies.load_balancer": "LoadBalancer",
+    "showcaller.actors.policies.request_batcher": "RequestBatcher",
     "showcaller.actors.records": """
         ABTestVariant BackendCapability BackendHealthStatus BackendVersion BatchRequest
         CachedResponse QueuedRequest RecordedRequest UsageQuota UsageRecord
     """,
     "showcaller.actors.secrets": "CommandSecret EnvSecret FileSecret Secret",
     "showcaller.actors.settings": """
-        BackendConfig Limits QuotaConfig RouteConfig RuntimeSettings TargetConfig Timeouts
+        BackendConfig HealthConfig Limits QuotaConfig RouteConfig RuntimeSettings TargetConfig Timeouts
     """,
     "showcaller.actors.strategy": "Candidate Strategy",
+    "showcaller.actors.transforms": """
+        ExtractCodeTransformer ExtractJsonTransformer MarkdownToTextTransformer
+        ResponseTransformerBase StripWhitespaceTransformer
+    """,
+    "showcaller.runtime.batcher": "Batcher",
     "showcaller.runtime.pending": "Pending",
     "showcaller.runtime.runtime": "Runtime",
 }

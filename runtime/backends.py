@@ -12,7 +12,7 @@ from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError, Sh
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.messages import AddBackend, DrainBackend, Provoke
+from showcaller.actors.messages import AddBackend, DrainBackend, Provoke, ResetBackend
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Transport
@@ -110,6 +110,20 @@ class Backends:
         close_all({name: slot.transport}, self._tree.system.workers).join(CLOSING_SECONDS)
         slot.workers.join(CLOSING_SECONDS)
         return cancelled
+
+    def reset(self, name: str) -> None:
+        """Give a backend another chance at once.
+
+        Its crashes are forgotten, so its restart intensity starts anew; when it is FAILED or waits for a restart
+        it is started; when its circuit breaker is open, the next request is its probe. What it has asked for
+        itself (Retry-After), a drain and a retirement stay.
+
+        Raises:
+            ConfigurationError: there is no such backend.
+            pykka.Timeout: the supervisor did not answer in time; it may do it later.
+        """
+        self._refuse("reset")
+        self._ask(lambda reply: ResetBackend(name, reply), REPLY_SECONDS)
 
     def crash(self, name: str, reason: str = "a drill") -> None:
         """Let a backend's actor die, as a drill: it is restarted, and what it held is answered all the same.

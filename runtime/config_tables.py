@@ -22,6 +22,7 @@ from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
 from showcaller.actors.settings import (
     BackendConfig,
+    HealthConfig,
     Limits,
     QuotaConfig,
     RouteConfig,
@@ -45,6 +46,7 @@ class _Document:
     backends: Any = field(factory=dict)
     routes: Any = field(factory=dict)
     quota: Any = field(factory=dict)
+    health: Any = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -65,6 +67,8 @@ class _BackendTable:
     max_parallel_requests: Any = None
     idempotent: Any = None
     options: Any = None
+    supports: Any = None
+    context_window: Any = None
 
 
 _PASSED_ON = tuple(
@@ -95,6 +99,7 @@ class _Reader:
             self._say("version", document.version, f"this version of Showcaller reads version = {VERSION}")
         runtime = self._structure(RuntimeSettings, document.runtime, "runtime")
         quota = self._structure(QuotaConfig, document.quota, "quota")
+        health = self._structure(HealthConfig, document.health, "health")
         backends = [
             backend
             for name, table in self._tables(document.backends, "backends")
@@ -107,7 +112,9 @@ class _Reader:
         ]
         if self._problems:
             return None, self._problems
-        return self._assemble(runtime or RuntimeSettings(), backends, routes, quota or QuotaConfig())
+        return self._assemble(
+            runtime or RuntimeSettings(), backends, routes, quota or QuotaConfig(), health or HealthConfig()
+        )
 
     def _assemble(
         self,
@@ -115,18 +122,25 @@ class _Reader:
         backends: list[BackendConfig],
         routes: list[RouteConfig],
         quota: QuotaConfig,
+        health: HealthConfig,
     ) -> tuple[RuntimeConfig | None, list[str]]:
         while True:
             try:
                 config = RuntimeConfig(
-                    runtime=runtime, backends=tuple(backends), routes=tuple(routes), quota=quota
+                    runtime=runtime,
+                    backends=tuple(backends),
+                    routes=tuple(routes),
+                    quota=quota,
+                    health=health,
                 )
             except InvalidFieldError as error:
                 self._problems.append(f"{error.field} = {error.shown}: {error.fix}")
                 kept = [route for route in routes if not error.field.startswith(f"routes.{route.name}.")]
                 if len(kept) == len(routes):
                     return None, self._problems
-                routes = kept
+                # Nor does anything fall back on it, so that its name is not missed as well.
+                gone = {route.name for route in routes} - {route.name for route in kept}
+                routes = [route.without_fallbacks(gone) for route in kept]
             except ConfigurationError as error:
                 # Without a route that was wrong, its name is unknown for no reason of its own.
                 if not self._problems:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from showcaller.actors.answer_checks import fingerprint
 from showcaller.actors.errors import (
     ConfigurationError,
     DeadlineExceededError,
-    OverloadedError,
     RequestCancelledError,
     RuntimeStoppedError,
     ShowcallerError,
@@ -30,8 +30,11 @@ from showcaller.actors.kernel.message import Message, Recipient
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.messages import Coalesce, FlightDone, Route, Withdrawn
 from showcaller.actors.models import Answered, ChatRequest, Errored, Outcome
+from showcaller.actors.needs import Needs
+from showcaller.actors.policies.open_room import OpenRoom
 from showcaller.actors.roster import Roster
 from showcaller.actors.settings import RuntimeSettings
+from showcaller.actors.suitability import lanes_for
 from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Pending, call_back
 
@@ -102,7 +105,7 @@ class Edge:
         self._lock = threading.Lock()
         self._nothing_open = threading.Condition(self._lock)
         self._open: dict[str, _Entry] = {}
-        self._bytes = 0
+        self._room = OpenRoom(settings)
         self._accepted = self._answered = self._failed = self._refused = 0
         self._closed: ShowcallerError | None = None
 
@@ -136,12 +139,16 @@ class Edge:
 
         Raises:
             UnknownModelError: nothing has the model's name.
-            OverloadedError: too much is open.
+            ContextWindowExceededError: it is too long for everything that it could go to.
+            ConfigurationError: nothing that it could go to supports what it needs.
+            OverloadedError: too much is open, or too many wait for it to be answered in time.
             RuntimeStoppedError: the runtime has stopped, or is about to.
             ForkedProcessError: the process was forked since the start.
         """
         fork.refuse_if_forked(self._born)
         lane = self._roster.config.route_for(request.model)
+        needs = Needs.of(request)
+        lanes = lanes_for(self._roster, lane, needs)
         order = next(self._orders)
         context = request.context
         request_id = f"{self._name}-{order}" if context is None else context.request_id
@@ -160,9 +167,17 @@ class Edge:
         pending = Pending(request_id, lambda: self._end(ticket, _cancelled), self._callbacks)
         key = self._key_of(request, lane.name, stream) if share else None
         flight = Flight(
-            ticket, request, order=order, lane=lane.name, key=key, stream=stream, on_done=self._flight_done
+            ticket,
+            request,
+            order=order,
+            lane=lane.name,
+            key=key,
+            stream=stream,
+            on_done=self._flight_done,
+            lanes=lanes,
+            needs=needs,
         )
-        self._enter(ticket, pending, len(request.payload), timeout)
+        self._enter(ticket, pending, len(request.payload), timeout, lane.name)
         self._flights.add(flight)
         if flight.done:
             # It has ended since it entered: nobody else will take it off the table.
@@ -179,26 +194,20 @@ class Edge:
             return None
         tenant = "" if request.context is None else request.context.tenant or ""
         digest = hashlib.sha256(f"{tenant}\0{lane}\0{stream}\0{request.idempotent}\0".encode())
+        if request.transforms or request.validators:
+            digest.update(f"{fingerprint(request)}\0".encode())
         digest.update(request.payload)
         return digest.digest()
 
-    def _enter(self, ticket: Ticket, pending: Pending, size: int, timeout: float) -> None:
-        settings = self._settings
+    def _enter(self, ticket: Ticket, pending: Pending, size: int, timeout: float, lane: str) -> None:
+        outlook = self._roster.outlooks.get(lane)
         with self._lock:
-            refusal: ShowcallerError | None = None
+            refusal: ShowcallerError | None = self._room.refusal(ticket.priority, size)
             if self._closed is not None:
                 refusal = self._closed.copy()
-            elif len(self._open) >= settings.max_open_requests:
-                refusal = OverloadedError(
-                    f"{len(self._open)} requests are open, which is max_open_requests; send less at a time, "
-                    "raise max_open_requests, or try again when some have ended",
-                )
-            elif self._bytes + size > settings.max_open_bytes and self._open:
-                refusal = OverloadedError(
-                    f"{self._bytes} bytes of requests are open and this one has {size}, which is more than "
-                    f"max_open_bytes = {settings.max_open_bytes}; send less at a time, or raise it",
-                )
-            elif ticket.request_id in self._open:
+            elif refusal is None and outlook is not None:
+                refusal = outlook.refusal(lane, ticket.priority, timeout, ticket.created)
+            if refusal is None and ticket.request_id in self._open:
                 refusal = ConfigurationError(
                     f"context.request_id: {ticket.request_id!r} is open already; give each request its own"
                 )
@@ -207,13 +216,13 @@ class Edge:
                 raise refusal
             timer = self._clock.call_later(timeout, self, Expire(ticket))
             self._open[ticket.request_id] = _Entry(ticket, pending, size, timer)
-            self._bytes += size
+            self._room.take(ticket.priority, size)
             self._accepted += 1
 
     def _leave(self, request_id: str, outcome: Outcome) -> None:
         with self._lock:
             entry = self._open.pop(request_id)
-            self._bytes -= entry.size
+            self._room.leave(entry.ticket.priority, entry.size)
             if isinstance(outcome, Answered):
                 self._answered += 1
             else:

@@ -10,6 +10,7 @@ from pykka.messages import _ActorStop
 
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RuntimeStoppedError
+from showcaller.actors.escalation import OnFailed
 from showcaller.actors.kernel.message import Down
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.log import THREADS_LEFT
@@ -50,6 +51,7 @@ class Engine:
         config, transports: what the tree is built from.
         machine: what it runs on.
         fail: called, on the shared thread, with the reason why it cannot go on.
+        on_failed: as for Tree.
 
     Attributes:
         tree: the actors, and what outlives them.
@@ -62,11 +64,12 @@ class Engine:
         transports: Mapping[str, Transport],
         machine: Machine,
         fail: Callable[[str], None],
+        on_failed: OnFailed,
     ) -> None:
         self.machine = machine
         self._clock = machine.system.clock
         self._root = Root(fail)
-        self.tree = Tree(machine.system, config, transports)
+        self.tree = Tree(machine.system, config, transports, on_failed)
 
     def begin(self) -> None:
         """Start, and wait until the supervisor has started the backends.

@@ -17,7 +17,8 @@ from showcaller.runtime.pending import Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
 
 
-def _check(max_concurrency: int) -> None:
+def check_concurrency(max_concurrency: int) -> None:
+    """Refuse what is no number of requests at once."""
     if type(max_concurrency) is not int or max_concurrency < 1:
         raise ConfigurationError(f"max_concurrency is {max_concurrency!r}; use a whole number, 1 or more")
 
@@ -51,7 +52,7 @@ def _wait_for_one(done: queue.SimpleQueue[None]) -> None:
 
 def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
-    _check(max_concurrency)
+    check_concurrency(max_concurrency)
     forbid_waiting("Runtime.ask_many()")
     # A queue in C: an interrupt inside a Semaphore's Python would leave it locked for those who complete.
     done: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -83,7 +84,7 @@ async def ask_many_async(
     """The place of each prompt and its Outcome, as they complete; see Runtime.ask_many_async."""
     import asyncio  # slow to import, and needed by few
 
-    _check(max_concurrency)
+    check_concurrency(max_concurrency)
     loop = asyncio.get_running_loop()
     done: asyncio.Queue[int] = asyncio.Queue()
     started: dict[int, Pending | Errored] = {}

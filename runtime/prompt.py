@@ -9,6 +9,8 @@ from attrs import evolve
 
 from showcaller.actors.enums import RequestPriority
 from showcaller.actors.models import ChatRequest, RequestContext
+from showcaller.actors.response_validators import Validator
+from showcaller.actors.transforms import Transform
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, Any]] | ChatRequest
 """A text, OpenAI-style messages, or a whole request."""
@@ -29,6 +31,8 @@ class Options(TypedDict, total=False):
     priority: RequestPriority | str
     coalesce: bool | None
     idempotent: bool | None
+    transforms: Sequence[Transform] | None
+    validators: Sequence[Validator] | None
 
 
 def as_request(prompt: Prompt, options: Options) -> ChatRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import itertools
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -16,25 +17,28 @@ import pykka
 from showcaller.actors.analytics import UsageTable
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError
+from showcaller.actors.escalation import Escalation, OnFailed
 from showcaller.actors.health_monitor import HealthBoard
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.workers import ThreadWorkers
-from showcaller.actors.log import AUTO_CHOSE, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
+from showcaller.actors.log import AUTO_CHOSE, CALLBACK_LOST, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
 from showcaller.actors.models import BackendResponse, Errored, Outcome
+from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.actors.recorder import Recordings
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
 from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
+from showcaller.runtime.batcher import Batcher
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
 from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.machine import Machine, ThreadMachine
 from showcaller.runtime.many import ask_many, ask_many_async
-from showcaller.runtime.pending import Pending
+from showcaller.runtime.pending import Callback, Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
 from showcaller.runtime.status import RuntimeStatus, take_status
 from showcaller.runtime.streams import AsyncChatStream, ChatStream
@@ -70,9 +74,11 @@ class Runtime:
         transports: Mapping[str, Transport],
         make_transport: Callable[[BackendConfig], Transport],
         machine: Machine,
+        on_failed: OnFailed | None = None,
     ) -> None:
         """Use `Runtime.start`."""
-        self._engine = Engine(config, transports, machine, self._fail)
+        self._on_failed = on_failed
+        self._engine = Engine(config, transports, machine, self._fail, self._escalate)
         self._tree = self._engine.tree
         self._edge = Edge(
             config.runtime,
@@ -90,6 +96,9 @@ class Runtime:
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
         self._control: Control | None = None
+        self._batchers: dict[Batcher, None] = {}
+        self._batcher_names = itertools.count(1)
+        self._ended: RuntimeStoppedError | None = None
         self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
             self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
@@ -102,6 +111,7 @@ class Runtime:
         *,
         transports: Mapping[str, Transport] | Callable[[BackendConfig], Transport] | None = None,
         progress: Any = None,
+        on_failed: OnFailed | None = None,
         machine: Machine | None = None,
     ) -> Self:
         """Start a runtime.
@@ -112,6 +122,7 @@ class Runtime:
             transports: for backends named here, what carries out their attempts, instead of their type's own;
                 or what makes that for every backend.
             progress: shows the download of an embedded model; see model_store.Progress.
+            on_failed: called with an Escalation, on a callback thread, each time an actor has crashed too often.
             machine: what it runs on; threads when left out.
 
         Raises:
@@ -135,7 +146,7 @@ class Runtime:
             for backend in resolved.backends:
                 if backend.name not in made:
                     made[backend.name] = make(backend)
-            runtime = cls(resolved, made, make, runs_on)
+            runtime = cls(resolved, made, make, runs_on, on_failed)
         except BaseException:
             close_all(made, ThreadWorkers).join(TEARDOWN_SECONDS)
             raise
@@ -241,6 +252,46 @@ class Runtime:
         """
         return ask_many(self._edge, prompts, options, max_concurrency)
 
+    def batcher(
+        self,
+        *,
+        max_size: int = 10,
+        max_wait: float = 5.0,
+        max_concurrency: int = 32,
+        max_pending: int = MAX_PENDING,
+        **options: Unpack[Options],
+    ) -> Batcher:
+        """Collect requests that come one by one: `with runtime.batcher() as batcher: batcher.add(prompt)`.
+
+        Args:
+            max_size: so many are a batch, and leave together.
+            max_wait: seconds after which the oldest leaves with those that are there.
+            max_concurrency: so many of all batches are under way at once.
+            max_pending: so many may wait to be sent; `add` refuses what is more.
+            options: as for `ask`, for all of them.
+
+        Raises:
+            ConfigurationError: one of the numbers is wrong.
+        """
+        batcher = Batcher(
+            self._edge,
+            clock=self._tree.system.clock,
+            callbacks=self._engine.machine.callbacks,
+            check=lambda request: self._tree.roster.config.route_for(request.model),
+            timeout=self._tree.config.runtime.timeout,
+            name=f"{self._engine.machine.name}-batch{next(self._batcher_names)}",
+            max_size=max_size,
+            max_wait=max_wait,
+            max_concurrency=max_concurrency,
+            max_pending=max_pending,
+            options=options,
+            on_closed=lambda closed: self._batchers.pop(closed, None),
+        )
+        self._batchers[batcher] = None
+        if self._ended is not None:
+            batcher.fail(self._ended)
+        return batcher
+
     async def ask_async(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
         """Ask from asyncio; cancelling the task cancels upstream.
 
@@ -322,7 +373,7 @@ class Runtime:
             return
         seconds = min(max(0.0, self._stop_timeout if timeout is None else timeout), LONGEST_STOP)
         error = RuntimeStoppedError("the runtime has stopped; start a new one with Runtime.start()")
-        self._edge.close(error)
+        self._accept_no_more(error)
         if not self._stopping.acquire(timeout=seconds):
             self._edge.fail_all(error)
             self._stopping.acquire()
@@ -341,15 +392,30 @@ class Runtime:
             finally:
                 self._stopping.release()
 
+    def _escalate(self, escalation: Escalation) -> None:
+        if self._on_failed is not None:
+            try:
+                self._engine.machine.callbacks.run(Callback(self._on_failed, escalation))
+            except RuntimeError:
+                # Not here: this thread is everybody's.
+                CALLBACK_LOST.say("on_failed")
+
     def _fail(self, reason: str) -> None:
         RUNTIME_FAILED.say(reason)
         error = RuntimeStoppedError(
             f"the runtime cannot go on: {reason}; the log has the place, start a new one"
         )
-        self._edge.close(error)
+        self._accept_no_more(error)
         self._edge.fail_all(error)
         self.backends.close(error)
         self.backends.let_go(error)
+
+    def _accept_no_more(self, error: RuntimeStoppedError) -> None:
+        self._edge.close(error)
+        # In this order: a batcher that is just being made sees it, or is seen.
+        self._ended = error
+        for batcher in list(self._batchers):
+            batcher.fail(error)
 
 
 def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:

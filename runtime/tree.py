@@ -14,6 +14,7 @@ from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.deduplicator import Deduplicator
 from showcaller.actors.departures import Departures
+from showcaller.actors.escalation import OnFailed
 from showcaller.actors.fleet import Fleet
 from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.guardian import Charge, Guardian
@@ -28,8 +29,10 @@ from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.outbox import Outbox
 from showcaller.actors.policies.circuit_breaker import BreakerSettings
 from showcaller.actors.policies.health_window import HealthThresholds
+from showcaller.actors.policies.probe_schedule import ProbeSchedule
 from showcaller.actors.policies.quota_ledger import QuotaLimits
 from showcaller.actors.policies.retry import RetryPolicy
+from showcaller.actors.prober import Prober
 from showcaller.actors.quota_manager import QuotaBook, QuotaManager
 from showcaller.actors.recorder import Recorder, Recordings
 from showcaller.actors.roster import Roster
@@ -51,15 +54,24 @@ class _Plan:
 class Tree:
     """Everything that is in the process for one runtime, except the edge.
 
+    Args:
+        system, config, transports: what it is built from.
+        on_failed: called, on the shared thread, when an actor has crashed too often; it must neither wait nor raise.
+
     Attributes:
         guardian: the root, once it is started.
         children: the guardian's children, in the order of their start.
     """
 
     def __init__(
-        self, system: ActorSystem, config: RuntimeConfig, transports: Mapping[str, Transport]
+        self,
+        system: ActorSystem,
+        config: RuntimeConfig,
+        transports: Mapping[str, Transport],
+        on_failed: OnFailed = lambda escalation: None,
     ) -> None:
         self.system = system
+        self._on_failed = on_failed
         self.config = config
         self._numbers = itertools.count(1)
         self.flights = FlightTable()
@@ -131,6 +143,7 @@ class Tree:
                 me,
                 intensity=RestartIntensity(),
                 reader_timeout=settings.reader_timeout,
+                on_failed=self._on_failed,
             )
             departures = Departures(self.system, self.roster, self.address("quota_manager"))
             arrivals = Arrivals(
@@ -140,17 +153,24 @@ class Tree:
                 supervisor=me,
                 retries=RetryPolicy(num_retries=settings.num_retries),
             )
-            return self.system, self.roster, departures, arrivals, fleet, me
+            prober = Prober(
+                self.system,
+                self.roster,
+                me,
+                self.address("health_monitor"),
+                timeout=self.config.health.probe_timeout,
+            )
+            return self.system, self.roster, departures, arrivals, fleet, prober, me
+
+        def health_monitor() -> tuple[Any, ...]:
+            interval = self.config.health.probe_interval
+            probes = None if interval is None else ProbeSchedule(interval, self.system.rng)
+            return self.health, clock, self.address("supervisor"), self.address("health_monitor"), probes
 
         return [
             _Plan("recorder", Recorder, lambda: (self.recordings,), pinned),
             _Plan("analytics", Analytics, lambda: (self.usage,), pinned),
-            _Plan(
-                "health_monitor",
-                HealthMonitor,
-                lambda: (self.health, clock, self.address("supervisor"), self.address("health_monitor")),
-                shared,
-            ),
+            _Plan("health_monitor", HealthMonitor, health_monitor, shared),
             _Plan(
                 "quota_manager",
                 QuotaManager,
@@ -183,6 +203,14 @@ class Tree:
         Args:
             runtime: who is told of the guardian's own end, and of what it cannot mend.
         """
-        self.guardian = self.system.spawn(Guardian, self._charges, runtime, slot="guardian", parent=runtime)
+        self.guardian = self.system.spawn(
+            Guardian,
+            self._charges,
+            runtime,
+            self.system.clock,
+            self._on_failed,
+            slot="guardian",
+            parent=runtime,
+        )
         if self.guardian is not None:
             self._parent.occupy(self.guardian)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def test_every_table_is_read() -> None:
     assert {name: sections.count(name) for name in dict.fromkeys(sections)} == {
         "Enums": 6,
         "Data": 13,
-        "Systems": 3,
+        "Systems": 9,
+        "Functions": 1,
     }
 
 
@@ -43,6 +45,10 @@ def test_a_name_of_the_contract_is_public_and_whole(
 ) -> None:
     """The facade has the name, and behind it is everything that the row lists."""
     thing = getattr(showcaller, name, None)
+    if section == "Functions":
+        assert inspect.isfunction(thing), f"from showcaller import {name}"
+        assert tuple(inspect.signature(thing).parameters) == members
+        return
     assert isinstance(thing, type), f"from showcaller import {name}"
     if section == "Enums":
         assert issubclass(thing, enum.Enum)

@@ -50,3 +50,11 @@ def test_importing_showcaller_imports_nothing_that_is_not_needed() -> None:
     assert not heavy & set(facade.split())
     assert not heavy & set(runtime.split())
     assert "attrs" not in facade.split()
+
+
+def test_what_a_backend_can_do_is_said_with_a_public_name() -> None:
+    """As a member or by its value."""
+    backend = showcaller.BackendConfig(
+        name="a", backend_type="simulated", supports=[showcaller.Capability.TOOLS, "images"]
+    )
+    assert backend.supports == {showcaller.Capability.TOOLS, showcaller.Capability.IMAGES}

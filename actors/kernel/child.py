@@ -44,6 +44,7 @@ class Child:
         generation: which incarnation is running, or was the last.
         restarts: how many times it was started again.
         last_crash: why the last incarnation that crashed died, as text.
+        next_start: when it is started again, in seconds of the clock; None while it runs or is stopped.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Child:
         self.generation = 0
         self.restarts = 0
         self.last_crash: str | None = None
+        self.next_start: float | None = None
         self.parent = parent
         self._system = system
         self._start = start
@@ -65,6 +67,7 @@ class Child:
     def start(self) -> None:
         """Start the next incarnation; it gets what the last one left unhandled, then what came meanwhile."""
         self.generation += 1
+        self.next_start = None
         self.state = ChildState.RUNNING
         salvaged, self._salvaged = self._salvaged, []
         ref = self._start(self.generation)
@@ -82,6 +85,7 @@ class Child:
         ref = self.address.ref
         if self.state is not ChildState.RUNNING or ref is None:
             self.state = ChildState.STOPPED
+            self.next_start = None
             return
         self.state = ChildState.STOPPING
         if farewell is None:
@@ -112,18 +116,34 @@ class Child:
         self._expect_restart(decision.delay)
         return decision
 
-    def adopt(self) -> None:
-        """A new supervisor takes the slot over: what its predecessor was told and did not do is done now."""
+    def adopt(self) -> Restart | GiveUp | None:
+        """A new supervisor takes the slot over: what its predecessor was told and did not do is done now.
+
+        Returns:
+            as `on_down`, when the predecessor was not told of a death, or did not live to take note of it.
+        """
         ref = self.address.ref
         if self.state is ChildState.RUNNING and (ref is None or not ref.is_alive()):
-            self.on_down(Down(self.slot, self.generation))
-        elif self.state in (ChildState.RESTARTING, ChildState.FAILED):
+            return self.on_down(Down(self.slot, self.generation))
+        if self.next_start is not None:
+            now = self._system.clock.now()
             self._expect_restart(
-                0.0 if self.state is ChildState.RESTARTING else self._intensity.retry_failed_after
+                0.0 if self.state is ChildState.RESTARTING else max(0.0, self.next_start - now)
             )
+        return None
+
+    def reset(self) -> bool:
+        """Forget its crashes, and start it at once when it waits for that; True when it was started."""
+        self._history.clear()
+        if self.state not in (ChildState.RESTARTING, ChildState.FAILED):
+            return False
+        self.restarts += 1
+        self.start()
+        return True
 
     def _expect_restart(self, delay: float) -> None:
-        self._system.clock.call_later(delay, self.parent, RestartDue(self.slot, self.generation))
+        due = RestartDue(self.slot, self.generation)
+        self.next_start = self._system.clock.call_later(delay, self.parent, due).at
 
     def on_restart_due(self, due: RestartDue) -> bool:
         """Start again when the timer is still meant; True when an incarnation was started."""

@@ -64,6 +64,10 @@ class RestartHistory:
         self._intensity = intensity
         self._crashes: deque[float] = deque()
 
+    def clear(self) -> None:
+        """Forget the crashes: the intensity starts anew."""
+        self._crashes.clear()
+
     def crashed(self, now: float, rng: random.Random) -> Restart | GiveUp:
         """Count a crash at `now` seconds and decide."""
         intensity = self._intensity

@@ -31,8 +31,8 @@ class BackendHealthMonitor:
         self._thresholds = thresholds or HealthThresholds()
         self._windows: dict[str, HealthWindow] = {}
 
-    def record_success(self, backend: str, latency: float, now: float) -> None:
-        """Count an attempt that was answered after `latency` seconds."""
+    def record_success(self, backend: str, latency: float | None, now: float) -> None:
+        """Count an attempt that was answered after `latency` seconds; None: they say nothing about its speed."""
         self._window(backend).record_success(latency, now)
 
     def record_failure(self, backend: str, now: float) -> None:
@@ -55,8 +55,22 @@ class BackendHealthMonitor:
         window.advance(now)
         return window.state
 
-    def get_status(self, backend: str, now: float) -> BackendHealthStatus:
-        """What is known of a backend; UNKNOWN when that is nothing."""
+    def get_success_rate(self, backend: str, now: float) -> float:
+        """The share of successes alone; 1 when nothing counts."""
+        window = self._windows.get(backend)
+        if window is None:
+            return 1.0
+        window.advance(now)
+        return 1.0 if window.success_rate is None else window.success_rate
+
+    def get_status(self, backend: str, now: float, *, heard_at: float | None = None) -> BackendHealthStatus:
+        """What is known of a backend; UNKNOWN when that is nothing.
+
+        Args:
+            backend: its name.
+            now: the time.
+            heard_at: the `last_check` to give, when that is of another clock.
+        """
         window = self._windows.get(backend)
         if window is None:
             return BackendHealthStatus(backend=backend)
@@ -65,9 +79,9 @@ class BackendHealthMonitor:
         return BackendHealthStatus(
             backend=backend,
             state=window.state,
-            last_check=window.last_check,
+            last_check=window.last_check if heard_at is None else heard_at,
             attempts=len(window),
-            success_rate=1.0 if window.success_rate is None else window.success_rate,
+            success_rate=self.get_success_rate(backend, now),
             avg_latency=window.average_latency or 0.0,
             latency_p50=p50,
             latency_p95=p95,

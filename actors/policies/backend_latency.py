@@ -8,6 +8,7 @@ as some tens of the others, so many are added, or a short answer would make a qu
 from __future__ import annotations
 
 from showcaller.actors.policies.peak_ewma import PeakEwma
+from showcaller.actors.policies.quickest_answer import QuickestAnswer
 
 FIRST_TOKENS = 32
 """So many tokens could have been written in the time that passes before the first."""
@@ -21,18 +22,26 @@ class BackendLatency:
     def __init__(self) -> None:
         self._first_token = PeakEwma()
         self._per_token = PeakEwma()
+        self._quickest = QuickestAnswer()
 
     def of(self, *, stream: bool, now: float) -> float | None:
         """Seconds to the first token of a stream, or for a token of a plain answer; None when nothing is known."""
         return (self._first_token if stream else self._per_token).read(now)
 
+    def least(self, now: float) -> float | None:
+        """Seconds that an answer of one token takes at least; None when too little is known."""
+        return self._quickest.least(now)
+
     def began(self, first_token: float, now: float) -> None:
         """The first token of a stream came after so many seconds."""
+        self._quickest.observe(first_token, now)
         self._first_token.observe(first_token, now)
 
     def answered(self, latency: float, tokens: int, now: float) -> None:
         """A plain answer of so many tokens came after so many seconds."""
-        self._per_token.observe(latency / (FIRST_TOKENS + tokens), now)
+        per_token = latency / (FIRST_TOKENS + tokens)
+        self._quickest.observe(per_token * (FIRST_TOKENS + 1), now)
+        self._per_token.observe(per_token, now)
 
     def gave_up(self, waited: float, now: float, *, stream: bool) -> None:
         """The caller's deadline came after so many seconds without an answer."""

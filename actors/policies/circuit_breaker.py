@@ -103,6 +103,12 @@ class CircuitBreaker:
             self._probes += 1
         return self.epoch
 
+    def let_probe(self, now: float) -> None:
+        """When it is open, let a probe through from `now` on, and open as briefly as the first time if that fails."""
+        if self._state is CircuitState.OPEN:
+            self._open_until = min(self._open_until, now)
+            self._opened = 0
+
     def record_success(self, epoch: int, now: float) -> None:
         """An attempt of that epoch succeeded: a half-open breaker closes."""
         if epoch != self.epoch:

@@ -70,8 +70,8 @@ class HealthWindow:
 
     def __init__(self, thresholds: HealthThresholds) -> None:
         self._thresholds = thresholds
-        # When it was recorded, and the seconds a success took; None for a failure.
-        self._attempts: deque[tuple[float, float | None]] = deque()
+        # When it was recorded, whether it was a success, and the seconds that took, if that is of interest.
+        self._attempts: deque[tuple[float, bool, float | None]] = deque()
         self._successes = 0
         self._moment = -math.inf
         self._before = BackendState.UNKNOWN
@@ -80,20 +80,20 @@ class HealthWindow:
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def record_success(self, latency: float, now: float) -> None:
-        """Count an attempt that was answered after `latency` seconds."""
-        self._record(latency, now)
+    def record_success(self, latency: float | None, now: float) -> None:
+        """Count an attempt that was answered after `latency` seconds; None: they say nothing about its speed."""
+        self._record(latency, now, ok=True)
 
     def record_failure(self, now: float) -> None:
         """Count an attempt that failed."""
-        self._record(None, now)
+        self._record(None, now, ok=False)
 
-    def _record(self, latency: float | None, now: float) -> None:
+    def _record(self, latency: float | None, now: float, *, ok: bool) -> None:
         self.advance(now)
         if len(self._attempts) == self._thresholds.window:
             self._drop()
-        self._attempts.append((self._moment, latency))
-        self._successes += latency is not None
+        self._attempts.append((self._moment, ok, latency))
+        self._successes += ok
         self.last_check = self._moment
 
     def advance(self, now: float) -> None:
@@ -111,8 +111,8 @@ class HealthWindow:
             self._moment = moment
 
     def _drop(self) -> None:
-        _, latency = self._attempts.popleft()
-        self._successes -= latency is not None
+        _, ok, _ = self._attempts.popleft()
+        self._successes -= ok
 
     @property
     def next_departure(self) -> float | None:
@@ -131,15 +131,15 @@ class HealthWindow:
 
     @property
     def average_latency(self) -> float | None:
-        """Seconds a success took on average, or None when there is none in the window."""
+        """Seconds a success took on average, or None when that of none in the window is known."""
         latencies = self._latencies
         return math.fsum(latencies) / len(latencies) if latencies else None
 
     def quantiles(self, *shares: float) -> list[float | None]:
         """The seconds within which each share (above 0, up to 1) of the successes came; by nearest rank.
 
-        None for each when there is no success in the window. They are exact: so few values are sorted at once, and
-        a sketch could not let the old ones go.
+        None for each when that of no success in the window is known. They are exact: so few values are sorted at once,
+        and a sketch could not let the old ones go.
         """
         latencies = sorted(self._latencies)
         if not latencies:
@@ -148,7 +148,7 @@ class HealthWindow:
 
     @property
     def _latencies(self) -> list[float]:
-        return [latency for _, latency in self._attempts if latency is not None]
+        return [latency for _, _, latency in self._attempts if latency is not None]
 
     @property
     def state(self) -> BackendState:

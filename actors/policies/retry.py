@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from showcaller.actors.errors import BackendError, BackendUnreachableError, ShowcallerError
+from showcaller.actors.enums import FallbackCause
+from showcaller.actors.errors import (
+    BackendError,
+    BackendUnreachableError,
+    ContentPolicyViolationError,
+    ContextWindowExceededError,
+    ShowcallerError,
+)
 
 if TYPE_CHECKING:
     import random
@@ -56,6 +63,15 @@ class Stop:
 NO_BUDGET = Stop("the retry budget of the runtime is used up")
 
 
+def cause_of(error: ShowcallerError) -> FallbackCause:
+    """Which fallbacks may cure it."""
+    if isinstance(error, ContextWindowExceededError):
+        return FallbackCause.CONTEXT_WINDOW
+    if isinstance(error, ContentPolicyViolationError):
+        return FallbackCause.CONTENT_POLICY
+    return FallbackCause.FAILURE
+
+
 def decide(
     policy: RetryPolicy,
     error: ShowcallerError,
@@ -76,20 +92,22 @@ def decide(
         failures: failed attempts of the request so far, this one included.
         idempotent: may it be sent again when it may have been executed?
         here: may the request be tried at the same backend once more?
-        others: is there a backend that was not tried yet and could be now?
+        others: is there a backend that was not tried yet and could be now, among those that may cure this error?
         remaining: seconds until the request's deadline.
         can_pay: has the retry budget a token left? It is not asked for one when nothing was sent and another
             backend is tried: that one's is the first call of the request (gRPC's transparent retry, gRFC A6),
             and the outage of one backend is not to starve the others.
         rng: draws the jitter.
     """
-    if not isinstance(error, BackendError) or not (error.retry_here or error.retry_elsewhere):
+    # What its own kind of fallback may cure, no other backend does.
+    abroad = error.retry_elsewhere or cause_of(error) is not FallbackCause.FAILURE
+    if not isinstance(error, BackendError) or not (error.retry_here or abroad):
         return Stop("the error is not one that another attempt could cure")
     if error.maybe_executed and not idempotent:
         return Stop("it may have been executed already, and the request is not idempotent")
     if failures > policy.num_retries:
         return Stop(f"num_retries = {policy.num_retries} is used up")
-    elsewhere = others and error.retry_elsewhere
+    elsewhere = others and abroad
     if elsewhere:
         delay = 0.0
     elif not (here and error.retry_here):

@@ -32,6 +32,7 @@ def ask(
     model: str | None,
     system: str | None,
     timeout: float | None,
+    transforms: tuple[str, ...],
     as_json: bool,
     path: Path | None,
 ) -> None:
@@ -44,7 +45,9 @@ def ask(
     messages = [{"role": "user", "content": text}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    request = ChatRequest(messages if system is not None else text, model=model, timeout=timeout)
+    request = ChatRequest(
+        messages if system is not None else text, model=model, timeout=timeout, transforms=transforms
+    )
     choice = choose(path, model)
     choice.config.route_for(model)  # a wrong name is told before a model is fetched
     if choice.candidate is not None:
@@ -58,6 +61,9 @@ def ask(
     with runtime:
         if as_json:
             click.echo(json.dumps(_as_json(runtime.ask(request)), ensure_ascii=False))
+        elif request.transforms:
+            # The chunks of a stream come as the model says them.
+            _show(runtime.ask(request).content)
         else:
             _stream(runtime, request)
 
@@ -66,6 +72,10 @@ def _said(candidate: Candidate) -> str:
     if candidate.backend_type is BackendType.EMBEDDED:
         return DEMO
     return f"no configuration found: {candidate.name} answers ({candidate.reason}); `showcaller` says more."
+
+
+def _show(text: str) -> None:
+    open_screen(sys.stdout).write(text if text.endswith("\n") else f"{text}\n")
 
 
 def _stream(runtime: Runtime, request: ChatRequest) -> None:
@@ -85,6 +95,7 @@ def _stream(runtime: Runtime, request: ChatRequest) -> None:
 def _as_json(response: BackendResponse) -> dict[str, Any]:
     return {
         "content": response.content,
+        "parsed": response.parsed,
         "backend": response.backend,
         "model": response.model,
         "route": response.route,

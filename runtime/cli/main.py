@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
+from showcaller.actors.enums import ResponseTransform
 from showcaller.actors.errors import ConfigurationError, ShowcallerError
 from showcaller.runtime.cli.interrupt import INTERRUPTED, Interrupt
 from showcaller.runtime.cli.output import Screen, open_screen
@@ -148,6 +149,13 @@ def cli(ctx: click.Context) -> None:
 @click.option("--model", metavar="NAME", help="A route, a backend or a model.")
 @click.option("--system", metavar="TEXT", help="A system message before the prompt.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The whole deadline.")
+@click.option(
+    "--transform",
+    "transforms",
+    type=click.Choice([one.value for one in ResponseTransform]),
+    multiple=True,
+    help="What to do to the answer, which then comes in one piece. Repeatable, in order.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the text.")
 @_config
 @_no_color
@@ -156,6 +164,7 @@ def ask(
     model: str | None,
     system: str | None,
     timeout: float | None,
+    transforms: tuple[str, ...],
     as_json: bool,
     config: Path | None,
 ) -> None:
@@ -163,7 +172,15 @@ def ask(
     from showcaller.runtime.cli.ask import ask as carry_out
 
     text = sys.stdin.read() if prompt == "-" else prompt
-    carry_out(text, model=model, system=system, timeout=timeout, as_json=as_json, path=config)
+    carry_out(
+        text,
+        model=model,
+        system=system,
+        timeout=timeout,
+        transforms=transforms,
+        as_json=as_json,
+        path=config,
+    )
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -104,6 +105,10 @@ def _draw_tree(screen: Screen, report: Report) -> None:
         f"{account.open} open; {account.refused} refused at the door"
     )
     screen.rows([_TREE_HEADER, *_tree_rows(status)])
+    if status.retry_budget.burst:
+        screen.aside(
+            f"  {status.retry_budget.left:.0f} of {status.retry_budget.burst:.0f} retries may be made now"
+        )
     if status.quotas:
         screen.heading("Left of the quotas")
         screen.rows(
@@ -127,7 +132,7 @@ def _tree_rows(status: RuntimeStatus) -> Iterator[Row]:
             "",
             "",
             str(actor.restarts),
-            _crash(actor),
+            "; ".join(_life(actor)),
         )
         if actor.name == "supervisor":
             for backend in status.backends:
@@ -137,21 +142,35 @@ def _tree_rows(status: RuntimeStatus) -> Iterator[Row]:
 
 def _backend_row(backend: BackendStatus, name: str) -> Row:
     hanging = f"{backend.hanging} seats hang" if backend.hanging else ""
-    notes = [backend.out_of_service or "", hanging, _crash(backend.actor)]
+    notes = [backend.out_of_service or "", hanging, *_life(backend.actor)]
     return (
         SIGNS[_mark_of(backend)],
         name,
         backend.actor.state,
         f"{backend.in_flight} of {backend.limit}",
         backend.health.value,
-        BREAKERS[backend.circuit],
+        _breaker(backend),
         str(backend.actor.restarts),
         "; ".join(note for note in notes if note),
     )
 
 
-def _crash(actor: ActorStatus) -> str:
-    return "" if actor.last_crash is None else f"last crash: {actor.last_crash}"
+def _breaker(backend: BackendStatus) -> str:
+    words = BREAKERS[backend.circuit]
+    return (
+        words
+        if backend.half_open_in is None
+        else f"{words}, probe in {_age(math.ceil(backend.half_open_in))}"
+    )
+
+
+def _life(actor: ActorStatus) -> list[str]:
+    notes = []
+    if actor.next_start_in is not None:
+        notes.append(f"tried again in {_age(math.ceil(actor.next_start_in))}")
+    if actor.last_crash is not None:
+        notes.append(f"last crash: {actor.last_crash}")
+    return notes
 
 
 def _mark_of_actor(actor: ActorStatus) -> Literal["ok", "warning", "failure"]:

@@ -37,6 +37,14 @@ class Condition:
 
 
 @define(eq=False)
+class Probed:
+    """A probe as the backend saw it; times are in seconds of the clock."""
+
+    started: float
+    ended: float | None = None
+
+
+@define(eq=False)
 class Served:
     """One call as the backend saw it; times are in seconds of the clock.
 
@@ -74,7 +82,7 @@ class SimulatedBackend:
         waker: gives, inside a job's step, what lets that job go on at once.
 
     Attributes:
-        served: every call, in the order of their beginning.
+        served: every call, in the order of their beginning; `probed`: the probes, in theirs.
         conditions: what is wrong with it now.
     """
 
@@ -90,6 +98,7 @@ class SimulatedBackend:
         self.config = config
         self.behaviour = behaviour
         self.served: list[Served] = []
+        self.probed: list[Probed] = []
         self.conditions: list[Condition] = []
         self._clock = clock
         self._rng = rng
@@ -157,6 +166,27 @@ class SimulatedBackend:
             served.ended = self._clock.now()
             del self._open[id(call)]
 
+    def probe(self, attempt: Attempt) -> Iterator[TransportEvent]:
+        """Show whether it is there; see Probing."""
+        mishap, behaviour = self._weather()
+        call = Call(attempt, self.config.model or self.config.name, behaviour, self._clock, self._rng)
+        if self._closed:
+            yield Failed(call.unreachable("it has been closed"))
+            return
+        probed = Probed(self._clock.now())
+        self.probed.append(probed)
+        self._open[id(call)] = call
+        try:
+            call.wake = self._waker()
+            if call.wake is not None:
+                attempt.cancel.on_cancel(call.wake)
+            for event in self._play(call, _listed if mishap is usual else mishap):
+                if not isinstance(event, Done):
+                    yield event
+        finally:
+            probed.ended = self._clock.now()
+            del self._open[id(call)]
+
     def close(self) -> None:
         """Cut off every call, and refuse those that come."""
         self._closed = True
@@ -187,3 +217,8 @@ class SimulatedBackend:
             # Its frames hold the whole call.
             error.__traceback__ = error.__cause__ = error.__context__ = None
             yield Failed(error)
+
+
+def _listed(call: Call) -> Iterator[TransportEvent]:
+    """A list of models is there as soon as the connection stands."""
+    yield from call.connect()

@@ -118,7 +118,7 @@ def code(value: Any) -> str:
         # A credential is of no use in a simulation, and has no business in what is printed.
         hidden = one.name in ("api_key", "headers")
         if always or (not hidden and held != getattr(plain, one.name)):
-            parts.append(f"{one.name}={held!r}")
+            parts.append(f"{one.name}={one.repr(held) if callable(one.repr) else repr(held)}")
     return f"BackendConfig({', '.join(parts)})"
 
 

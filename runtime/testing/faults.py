@@ -10,11 +10,13 @@ from showcaller.runtime.testing.fault import Fault
 from showcaller.runtime.testing.mishaps import KINDS
 from showcaller.runtime.testing.outside_faults import (
     add,
+    batch,
     cancel,
     cancel_everything,
     drain,
     remove,
     replace,
+    reset,
     suspend,
     wall_skip,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "KINDS",
     "Fault",
     "add",
+    "batch",
     "broken",
     "cancel",
     "cancel_everything",
@@ -63,6 +66,7 @@ __all__ = [
     "overload",
     "remove",
     "replace",
+    "reset",
     "restart_storm",
     "slow",
     "slow_actor",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, fields
 
-from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.errors import ConfigurationError, ShowcallerError
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.messages import AddBackend, DrainBackend
+from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
 from showcaller.actors.settings import BackendConfig
 from showcaller.actors.validators import is_number, refuse
 from showcaller.runtime.closing import close_all
+from showcaller.runtime.testing.batching import Batching
 from showcaller.runtime.testing.fault import Strike, fault, known_backend, seconds, share_of, whole_number
 
 if TYPE_CHECKING:
@@ -83,6 +84,40 @@ def cancel_everything() -> Strike:
     return Strike(begin=begin)
 
 
+@fault
+def batch(
+    requests: int, *, max_size: int = 10, max_wait: float = 5.0, max_concurrency: int = 32, pause: float = 0.0
+) -> Strike:
+    """A caller adds requests to a batcher, one in `pause` seconds, and waits for none of them.
+
+    Args:
+        requests: how many.
+        max_size, max_wait, max_concurrency: as for `Runtime.batcher`.
+        pause: seconds between two of them.
+    """
+    whole_number("batch", "requests", requests)
+    seconds("batch", max_wait=max_wait, pause=pause)
+
+    def begin(simulation: Simulation) -> None:
+        batcher = simulation.runtime.batcher(
+            max_size=max_size, max_wait=max_wait, max_concurrency=max_concurrency, max_pending=10 * max_size
+        )
+        batching = Batching(batcher)
+        simulation.batches.append(batching)
+
+        def add() -> None:
+            try:
+                batching.add()
+            except ShowcallerError as error:
+                simulation.note(f"a batcher refuses: {type(error).__name__}")
+
+        now = simulation.world.clock.now()
+        for number in range(requests):
+            simulation.world.at(now + number * pause, "batching", add)
+
+    return Strike(begin=begin, lasts=requests * pause)
+
+
 # --- configuration; nothing may wait in a step, and so these ask, and go on when they are answered ---
 
 
@@ -112,6 +147,17 @@ def drain(backend: str, timeout: float = 30.0) -> Strike:
         _drain(simulation, backend, timeout, remove=False)
 
     return Strike(begin=begin, lasts=timeout, heals=False)
+
+
+@fault
+def reset(backend: str) -> Strike:
+    """Somebody gives a backend another chance, as `runtime.backends.reset` does, whatever state it is in."""
+
+    def begin(simulation: Simulation) -> None:
+        known_backend(simulation, "reset", backend)
+        _ask(simulation, ReplyFuture(), lambda reply: ResetBackend(backend, reply))
+
+    return Strike(begin=begin)
 
 
 @fault

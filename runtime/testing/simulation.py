@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, Unpack
 
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.escalation import Escalation
 from showcaller.actors.kernel.actor import MARK
 from showcaller.actors.kernel.context import paced_by
 from showcaller.actors.kernel.reply import ReplyFuture
@@ -22,6 +23,7 @@ from showcaller.runtime.prompt import Options
 from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.testing import watch
 from showcaller.runtime.testing.backend import SimulatedBackend
+from showcaller.runtime.testing.batching import Batching
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.chronicler import Chronicler
 from showcaller.runtime.testing.client import Client, Plan
@@ -75,6 +77,8 @@ class Simulation:
         inspector: watches, and knows which invariants did not hold.
         timeline: what happened.
         replies: what was asked of the supervisor meanwhile; each gets its answer.
+        escalations: what `on_failed` was called with.
+        batches: the callers that use a batcher.
         began: when it was entered, in seconds of the computer's own clock.
     """
 
@@ -107,6 +111,8 @@ class Simulation:
         self._stack = ExitStack()
         self.timeline: list[Moment] = []
         self.replies: list[ReplyFuture] = []
+        self.escalations: list[Escalation] = []
+        self.batches: list[Batching] = []
         self._planned: list[tuple[float, str, Callable[[], None]]] | None = []
         self._last = 0.0
 
@@ -124,7 +130,12 @@ class Simulation:
         silence_simulations()
         self._stack.enter_context(paced_by(self.world))
         try:
-            self.runtime = Runtime.start(self.config, transports=self._make_backend, machine=self.world)
+            self.runtime = Runtime.start(
+                self.config,
+                transports=self._make_backend,
+                on_failed=self.escalations.append,
+                machine=self.world,
+            )
             self.door = Door(self.runtime._edge, self.world.clock)
         except BaseException:
             self._stack.close()

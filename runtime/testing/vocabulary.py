@@ -97,6 +97,13 @@ class _Draw:
         handler = dice.pick(handlers_of(actor)) if dice.chance(0.7) else None
         return faults.crash(actor, handler, after=dice.chance(0.5), base=dice.chance(0.1))
 
+    def storm(self) -> Fault:
+        """Some deaths; of a backend's actor also too many, after which it waits for five minutes."""
+        dice = self.dice
+        if not self.heals and dice.chance(0.5):
+            return faults.restart_storm(self.backend, dice.whole(6, 8), dice.number(0.5, 2.5))
+        return faults.restart_storm(self.actor, dice.whole(2, 3), dice.number(0.0, 3.0))
+
     def distribution(self) -> Distribution:
         """One of latencies."""
         dice = self.dice
@@ -106,6 +113,17 @@ class _Draw:
             lambda: HeavyTail(dice.number(0.05, 1.0), dice.number(0.5, 2.0)),
         ]
         return dice.pick(kinds)()
+
+    def batch(self) -> Fault:
+        """A caller that uses a batcher."""
+        dice = self.dice
+        return faults.batch(
+            dice.whole(1, 12),
+            max_size=dice.whole(1, 5),
+            max_wait=dice.pick([0.5, 0.0, 2.0]),
+            max_concurrency=dice.pick([32, 1, 3]),
+            pause=dice.pick([0.0, 0.05, 0.3]),
+        )
 
     def addition(self) -> Fault:
         """A backend beside the others, or one of a name that is taken."""
@@ -133,9 +151,7 @@ DRAWINGS: Final[Mapping[str, Drawing]] = {
     ),
     "lost_result": Drawing(lambda d: faults.lost_result(d.backend, d.dice.whole(1, 2)), heals=False),
     "crash": Drawing(lambda d: d.crash(), 10),
-    "restart_storm": Drawing(
-        lambda d: faults.restart_storm(d.actor, d.dice.whole(2, 3), d.dice.number(0.0, 3.0)), 1
-    ),
+    "restart_storm": Drawing(lambda d: d.storm()),
     "fail_start": Drawing(lambda d: faults.fail_start(d.actor, d.dice.whole(1, 2))),
     "fail_init": Drawing(lambda d: faults.fail_init(d.actor, d.dice.whole(1, 2))),
     "no_thread": Drawing(lambda d: faults.no_thread(d.actor, d.dice.whole(1, 2))),
@@ -154,6 +170,8 @@ DRAWINGS: Final[Mapping[str, Drawing]] = {
     "drain": Drawing(lambda d: faults.drain(d.backend, d.dice.number(0.0, 5.0)), heals=False),
     "remove": Drawing(lambda d: faults.remove(d.backend, d.dice.number(0.0, 5.0)), heals=False),
     "replace": Drawing(lambda d: d.replacement(), heals=False),
+    "reset": Drawing(lambda d: faults.reset(d.backend)),
+    "batch": Drawing(lambda d: d.batch(), 1),
 }
 """By the name of the fault, or what tells two ways of drawing it apart."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.enums import FallbackCause, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError, UnknownModelError
 from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, TargetConfig
 
@@ -95,6 +95,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(model: str, told: str) -> N
         ({"backends": ["local"]}, "give a list of BackendConfig"),
         ({"routes": None}, "give a list of RouteConfig"),
         ({"quota": {}}, "use a QuotaConfig"),
+        ({"health": {}}, "use a HealthConfig"),
     ],
 )
 def test_a_name_that_is_ambiguous_or_unknown_is_refused(fields: dict[str, Any], told: str) -> None:
@@ -123,3 +124,75 @@ def test_a_route_of_ones_own_has_a_plain_name(name: str) -> None:
     backend = BackendConfig(name="m", backend_type="embedded", model="smollm2")
     with pytest.raises(ConfigurationError, match=r"name|routes"):
         RuntimeConfig(backends=[backend], routes=[RouteConfig(name=name, targets=["m"])])
+
+
+def _routes(**fallbacks: dict[str, list[str]]) -> list[RouteConfig]:
+    return [RouteConfig(name=name, targets=["local"], **given) for name, given in fallbacks.items()]
+
+
+@pytest.mark.parametrize("kind", [cause.value for cause in FallbackCause])
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [
+        (
+            {"fast": ["smrt"], "smart": []},
+            "routes.fast.KIND = 'smrt': no route, backend or model has this name; did ",
+        ),
+        ({"fast": ["fast"]}, "it leads back to itself: fast -> fast; take one out"),
+        (
+            {"fast": ["smart"], "smart": ["fast"]},
+            "routes.smart.KIND = 'fast': it leads back to itself: fast -> smart ->",
+        ),
+        (
+            {"a": ["b"], "b": ["c"], "c": ["spare", "b"]},
+            "routes.c.KIND = 'b': it leads back to itself: b -> c -> b;",
+        ),
+    ],
+)
+def test_a_fallback_that_is_unknown_or_leads_back_is_refused(
+    kind: str, graph: dict[str, list[str]], told: str
+) -> None:
+    """With the nearest name, or the whole cycle."""
+    routes = _routes(**{name: {kind: names} for name, names in graph.items()})
+    with pytest.raises(ConfigurationError) as caught:
+        RuntimeConfig(backends=BACKENDS, routes=routes)
+    assert told.replace("KIND", kind) in str(caught.value)
+
+
+def test_a_cycle_of_two_kinds_is_none() -> None:
+    """What was too long may come back from a failure, and goes on to what was not tried."""
+    routes = _routes(fast={"fallbacks": ["smart"]}, smart={"context_window_fallbacks": ["fast"]})
+    config = RuntimeConfig(backends=BACKENDS, routes=routes)
+    assert config.lanes_of("smart", FallbackCause.CONTEXT_WINDOW) == ("fast", "smart")
+
+
+def test_lanes_follow_fallbacks_depth_first_and_each_once() -> None:
+    """A fallback's own fallbacks come before the next, a diamond is no cycle, and a name that is gone leads nowhere."""
+    routes = _routes(
+        fast={"fallbacks": ["b", "c", "gpt-5"], "content_policy_fallbacks": ["c", "local"]},
+        b={"fallbacks": ["d"]},
+        c={"fallbacks": ["d", "spare", "spare/smollm2"], "content_policy_fallbacks": ["b"]},
+        d={},
+    )
+    config = RuntimeConfig(backends=BACKENDS, routes=routes)
+    assert config.lanes_of("fast", FallbackCause.FAILURE) == ("fast", "b", "d", "c", "spare", "gpt-5")
+    assert config.lanes_of("fast", FallbackCause.CONTENT_POLICY) == ("c", "d", "spare", "b", "local")
+    assert config.lanes_of("fast", FallbackCause.CONTEXT_WINDOW) == ()
+    assert config.lanes_of("local", FallbackCause.FAILURE) == ("local",)
+    assert config.lanes_of("gone", FallbackCause.FAILURE) == ("gone",)
+    assert config.lanes_of("gone", FallbackCause.CONTEXT_WINDOW) == ()
+
+
+def test_without_a_backend_nothing_names_it_any_more() -> None:
+    """Neither as a target, nor as a fallback under any of its names, nor as the default; the rest stays."""
+    fast = RouteConfig(
+        name="fast", targets=["local", "spare"], fallbacks=["mini", "openai/mini", "smollm2", "only"]
+    )
+    only = RouteConfig(name="only", targets=["openai/mini"], fallbacks=["local"])
+    config = RuntimeConfig(backends=BACKENDS, routes=[fast, only], runtime=RuntimeSettings(model="only"))
+    left = config.without("openai/mini")
+    (route,) = left.routes
+    assert route.fallbacks == ("smollm2",)
+    assert [backend.name for backend in left.backends] == ["openai/gpt-5", "local", "spare"]
+    assert left.runtime.model is None
+    assert config.without("spare").runtime.model == "only"

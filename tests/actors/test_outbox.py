@@ -43,6 +43,7 @@ def observation(number):
         request_id=str(number),
         number=1,
         backend="a",
+        slot="backend:a@1",
         at=0.0,
         latency=0.0,
         first_token=None,

@@ -6,8 +6,9 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from attrs import evolve
 
-from showcaller.actors.enums import RequestPriority
+from showcaller.actors.enums import Capability, CircuitState, RequestPriority
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendCrashedError,
@@ -20,6 +21,7 @@ from showcaller.actors.errors import (
 from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.models import ChatRequest, StreamChunk
+from showcaller.actors.needs import Needs
 from showcaller.actors.policies.circuit_breaker import BreakerSettings
 from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, poisoned, too_late
 from showcaller.actors.settings import BackendConfig
@@ -120,12 +122,17 @@ def test_a_lane_without_a_backend_says_why_each_is_out():
     assert "'fast'" in error.message
     assert "a: retired by its provider; b: draining; c: disabled" in error.message
     assert error.attempts == (before,)
+    flight = flight_with()
+    flight.needs = Needs(frozenset({Capability.TOOLS}))
+    lacking = slot("a")
+    lacking.config = evolve(lacking.config, supports=[])
+    assert "a: does not support tools" in nothing_in_service(flight, [lacking]).message
     assert "it has none" in nothing_in_service(flight_with(), []).message
 
 
 def test_too_late_because_of_the_caller_s_own_quota():
     """It names the quota, and when there is some again."""
-    error = too_late(flight_with(), 1800.4, "requests_per_hour")
+    error = too_late(flight_with(), 1800.4, "requests_per_hour", [], 0.0)
     assert isinstance(error, BudgetExceededError)
     assert "requests_per_hour is used up for 1800 s" in error.message
     assert error.retry_after == 1800.4
@@ -140,11 +147,18 @@ def test_a_request_that_kills_an_actor_twice_is_told_so():
 
 def test_too_late_because_every_backend_cools_down():
     """With what the last attempt failed of, if there was one."""
-    error = too_late(flight_with(), 12.0, None)
+    cooling = [slot("a", not_before=112.0), slot("b", quota_until=130.0), slot("c", draining=True), slot("d")]
+    cooling[3].breaker._enter(CircuitState.OPEN)
+    cooling[3].breaker._open_until = 120.0
+    error = too_late(flight_with(), 12.0, None, cooling, 100.0)
     assert isinstance(error, AllBackendsFailedError)
     assert "'fast' is cooling down for 12 s" in error.message
+    assert (
+        "a: asked for a pause, 12 s; b: its limits are used up, 30 s; c: draining; d: left alone after failures, 20 s;"
+        in error.message
+    )
     assert (error.retry_after, error.attempts) == (12.0, ())
     errors = [ServerError("a: HTTP 500"), ServerError("b: HTTP 502")]
-    error = too_late(flight_with(*errors), 12.0, None)
+    error = too_late(flight_with(*errors), 12.0, None, [], 0.0)
     assert error.message.endswith("; b: HTTP 502")
     assert error.attempts == tuple(errors)

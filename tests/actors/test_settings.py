@@ -9,12 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
-from showcaller.actors.enums import BackendType, LoadBalanceStrategy
+from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
 from showcaller.actors.secrets import EnvSecret, Secret
 from showcaller.actors.settings import (
     BackendConfig,
+    HealthConfig,
     Limits,
     QuotaConfig,
     RouteConfig,
@@ -128,6 +129,11 @@ def test_types_are_taken_by_value_and_by_name() -> None:
         {"idempotent": None},
         {"options": {"a": object()}},
         {"options": []},
+        {"supports": "tools"},
+        {"supports": ["sight"]},
+        {"supports": 5},
+        {"context_window": 0},
+        {"context_window": 1.5},
         {"entry": "a/b"},
     ],
     ids=str,
@@ -191,6 +197,13 @@ def test_a_timeout_is_a_number_of_seconds_above_0(name: str, value: Any) -> None
         (RouteConfig, ROUTE, {"routing_strategy": Mine}),
         (RouteConfig, ROUTE, {"allowed_fails": 0}),
         (RouteConfig, ROUTE, {"cooldown_time": 0}),
+        (RouteConfig, ROUTE, {"slow_start": -1}),
+        (HealthConfig, {}, {"probe_interval": 0}),
+        (HealthConfig, {}, {"probe_timeout": 0}),
+        (RouteConfig, ROUTE, {"fallbacks": "smart"}),
+        (RouteConfig, ROUTE, {"context_window_fallbacks": ["smart", "smart"]}),
+        (RouteConfig, ROUTE, {"content_policy_fallbacks": [""]}),
+        (RouteConfig, ROUTE, {"fallbacks": [7]}),
         (QuotaConfig, {}, {"requests_per_hour": 0}),
         (QuotaConfig, {}, {"requests_per_day": True}),
         (RuntimeSettings, {}, {"model": ""}),
@@ -198,6 +211,9 @@ def test_a_timeout_is_a_number_of_seconds_above_0(name: str, value: Any) -> None
         (RuntimeSettings, {}, {"num_retries": -1}),
         (RuntimeSettings, {}, {"max_open_requests": 0}),
         (RuntimeSettings, {}, {"max_open_bytes": 0.5}),
+        (RuntimeSettings, {}, {"critical_share": 1.0}),
+        (RuntimeSettings, {}, {"critical_share": -0.1}),
+        (RuntimeSettings, {}, {"ageing": 0}),
         (RuntimeSettings, {}, {"retry_budget": -0.1}),
         (RuntimeSettings, {}, {"retry_burst": -1}),
         (RuntimeSettings, {}, {"retry_burst": 2.5}),
@@ -212,6 +228,26 @@ def test_every_other_setting_is_checked(cls: type, base: dict[str, Any], wrong: 
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=rf"^{cls.__name__}\.{name} = .*: \w+"):
         cls(**base | wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "supports"),
+    [
+        (BackendType.OPENAI_COMPATIBLE, set(Capability)),
+        (BackendType.REPLAYED, set(Capability)),
+        (BackendType.EMBEDDED, {Capability.JSON_SCHEMA}),
+        (BackendType.COPILOT_CLI, set()),
+        (BackendType.GH_COPILOT, set()),
+    ],
+)
+def test_what_a_backend_can_do_follows_its_type_unless_it_is_said(
+    kind: BackendType, supports: set[Capability]
+) -> None:
+    """An endpoint is believed to do everything, a CLI nothing but text."""
+    assert BackendConfig(**HTTP | {"backend_type": kind}).supports == supports
+    said = BackendConfig(**HTTP | {"backend_type": kind}, supports=["Tools", Capability.IMAGES])
+    assert said.supports == {Capability.TOOLS, Capability.IMAGES}
+    assert "supports=['images', 'tools']" in repr(said)
 
 
 def test_a_route_takes_a_strategy_of_ones_own() -> None:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.enums import BackendType, LoadBalanceStrategy
+from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
-from showcaller.actors.settings import BackendConfig, TargetConfig, Timeouts
+from showcaller.actors.settings import BackendConfig, HealthConfig, TargetConfig, Timeouts
 from showcaller.runtime.config import load_config, parse_config
 from showcaller.runtime.presets import PRESETS
 from showcaller.runtime.search_path import config_places, find_config
@@ -39,13 +39,22 @@ headers = { X-Team = "blue", X-Api-Key = { env = "TEAM_KEY" } }
 [backends.local]
 type = "embedded"
 options = { n_ctx = 2048 }
+supports = ["json_schema"]
+context_window = 2048
 [routes.fast]
 routing_strategy = "weighted"
 targets = [ { backend = "openai/gpt-5-mini", weight = 3 }, "local" ]
 allowed_fails = 4
 cooldown_time = 2
+slow_start = 10
+fallbacks = ["gpt-5", "local"]
+context_window_fallbacks = ["openai/gpt-5"]
+content_policy_fallbacks = ["local"]
 [quota]
 requests_per_hour = 1000
+[health]
+probe_interval = 30
+probe_timeout = 2.5
 """
 
 WRONG = """
@@ -78,14 +87,23 @@ type = "openai"
 type = "openai"
 model = "a"
 models = ["b"]
+[backends.gap]
+type = "ollama"
+model = "m"
+supports = ["sight"]
+context_window = 0
 [routes.fast]
 routing_strategy = "wheel"
 targets = [ { backend = "openai/gpt-5-mini", weight = 0 }, { backnd = "local" } ]
 cooldown_time = "5"
-fallbacks = ["x"]
+fallbaks = ["x"]
+fallbacks = ["x", "x"]
 [routes.slow]
 [quota]
 usd_per_day = 3
+[health]
+probe_intervall = 30
+probe_timeout = 0
 """
 
 PROBLEMS = [
@@ -95,6 +113,8 @@ PROBLEMS = [
     "runtime.timeout = 0: use seconds greater than 0",
     "runtime.num_retries = True: use a whole number, 0 or more",
     "quota.usd_per_day: no such key",
+    'health.probe_intervall: no such key; did you mean "probe_interval"?',
+    "health.probe_timeout = 0: use seconds greater than 0",
     "backends.openai.api_key = <list>: use { env =",
     'backends.openai.max_paralel_requests: no such key; did you mean "max_parallel_requests"?',
     "backends.openai.weight = -1: use a number greater than 0",
@@ -111,7 +131,10 @@ PROBLEMS = [
     "routes.fast.targets[0].weight = 0: use a number greater than 0",
     "routes.fast.targets[1].backend: is missing",
     'routes.fast.targets[1].backnd: no such key; did you mean "backend"?',
-    "routes.fast.fallbacks: no such key",
+    'routes.fast.fallbaks: no such key; did you mean "fallbacks"?',
+    "routes.fast.fallbacks = ['x', 'x']: list routes, backends or models, each once",
+    "backends.gap.supports = 'sight': use one of tools, images, json_schema",
+    "backends.gap.context_window = 0: use a number of tokens, 1 or more",
     "routes.fast.routing_strategy = 'wheel': use one of",
     "routes.fast.cooldown_time = '5': use seconds greater than 0",
     "routes.slow.targets: is missing",
@@ -134,7 +157,7 @@ def _mostly(keys: str, **known: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 tables_of_backends = _mostly(
     "type model models base_url api_key auth_header auth_scheme headers enabled weight limits max_retries "
-    "max_parallel_requests idempotent options",
+    "max_parallel_requests idempotent options context_window supports",
     type=st.sampled_from([*PRESETS, "copilot", "x"]),
     model=st.just("m") | json_like,
     api_key=_mostly("env file command timeout") | json_like,
@@ -148,12 +171,14 @@ documents = _mostly(
     routes=st.dictionaries(
         st.sampled_from(["r", "a"]),
         _mostly(
-            "routing_strategy allowed_fails name",
+            "routing_strategy allowed_fails name content_policy_fallbacks",
+            fallbacks=st.lists(st.sampled_from(["a", "b", "r", "c"])) | json_like,
             targets=st.lists(_mostly("backend weight") | st.sampled_from(["a", "b", "c"]) | json_like),
         )
         | json_like,
     ),
     quota=_mostly("requests_per_hour requests_per_day") | json_like,
+    health=_mostly("probe_interval probe_timeout") | json_like,
 )
 
 
@@ -190,9 +215,15 @@ def test_a_file_becomes_settings(tmp_path: Path) -> None:
     (fast,) = config.routes
     assert fast.routing_strategy is LoadBalanceStrategy.WEIGHTED
     assert fast.targets == (TargetConfig("openai/gpt-5-mini", 3), TargetConfig("local"))
-    assert (fast.allowed_fails, fast.cooldown_time) == (4, 2)
+    assert (fast.allowed_fails, fast.cooldown_time, fast.slow_start) == (4, 2, 10)
+    assert fast.fallbacks == ("gpt-5", "local")
+    assert fast.context_window_fallbacks == ("openai/gpt-5",)
+    assert fast.content_policy_fallbacks == ("local",)
+    assert (local.supports, local.context_window) == ({Capability.JSON_SCHEMA}, 2048)
+    assert (mini.supports, mini.context_window) == (set(Capability), None)
     assert (config.runtime.timeout, config.runtime.num_retries) == (100, 0)
     assert config.quota.requests_per_hour == 1000
+    assert config.health == HealthConfig(probe_interval=30, probe_timeout=2.5)
     assert config.route_for(None).name == "fast"
 
 
@@ -385,3 +416,17 @@ def test_values_import_nothing_that_reading_needs() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_route_that_is_wrong_is_not_missed_by_those_that_fall_back_on_it() -> None:
+    """Each problem is told once, where it is."""
+    document = {
+        "backends": {"a": {"type": "ollama", "model": "m"}},
+        "routes": {
+            "fast": {"targets": ["a"], "fallbacks": ["smart"]},
+            "smart": {"targets": ["a"], "fallbacks": ["nothing"], "context_window_fallbacks": ["fast"]},
+        },
+    }
+    told = _refusal(document)
+    assert "routes.smart.fallbacks = 'nothing': no route, backend or model has this name" in told
+    assert "routes.fast" not in told

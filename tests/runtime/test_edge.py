@@ -31,12 +31,14 @@ from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.messages import Coalesce, FlightDone, Route, Withdrawn
 from showcaller.actors.models import BackendResponse, ChatRequest, RequestContext
 from showcaller.actors.outbox import Outbox
+from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.roster import Roster
 from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
 from showcaller.runtime.edge import Edge
 
 BOUND = 10.0
 STOPPED = RuntimeStoppedError("stopped")
+SIZE = len(ChatRequest("x" * 100).payload)
 
 
 class HandClock:
@@ -104,6 +106,10 @@ class House:
 
     def flight_of(self, prompt="Hello", *, stream=False, share=True, **options):
         return self.accept(prompt, stream=stream, share=share, **options)[0].flight
+
+
+def open_bytes(house):
+    return sum(house.edge._room._bytes.values())
 
 
 def named(request_id, **fields):
@@ -188,7 +194,7 @@ def test_the_door_bounds_the_open_requests():
 def test_the_door_bounds_the_open_bytes():
     """The sum of what is open; a single one may be larger, or it could never be served."""
     size = len(ChatRequest("x" * 500).payload)
-    house = House(max_open_bytes=2 * size)
+    house = House(max_open_bytes=2 * size, critical_share=0.0)
     first, second = (house.accept("x" * 500)[1] for _ in range(2))
     with pytest.raises(OverloadedError, match=f"max_open_bytes = {2 * size}"):
         house.accept("x")
@@ -201,6 +207,71 @@ def test_the_door_bounds_the_open_bytes():
         house.accept("x")
     huge.cancel()
     house.accept("x")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "match"),
+    [
+        ({"max_open_requests": 5}, "kept by critical_share"),
+        ({"max_open_bytes": 5 * SIZE}, "kept by critical_share"),
+    ],
+    ids=["requests", "bytes"],
+)
+def test_a_share_is_kept_for_critical_requests(bounds, match):
+    """The others fill four fifths together; who is CRITICAL gets the rest, and their own part stays theirs."""
+    house = House(**bounds)
+    others = [house.accept("x" * 100, priority=priority)[1] for priority in ("low", "normal", "high", "high")]
+    with pytest.raises(OverloadedError, match=match):
+        house.accept("x" * 100, priority="high")
+    critical = house.accept("x" * 100, priority="critical")[1]
+    with pytest.raises(OverloadedError, match=next(iter(bounds))):
+        house.accept("x" * 100, priority="critical")
+    critical.cancel()
+    others[0].cancel()
+    for _ in range(2):
+        house.accept("x" * 100, priority="critical")
+    with pytest.raises(OverloadedError):
+        house.accept("x" * 100)
+
+
+def outlook(at, **fields):
+    return Outlook(**{"waiting": (4, 3, 2, 1), "rate": 2.0, "usual": 1.0, "at": at} | fields)
+
+
+@pytest.mark.parametrize(
+    ("priority", "timeout", "late"),
+    [
+        ("low", 6.4, 0.1),
+        ("low", 6.6, None),
+        ("normal", 4.4, 0.1),
+        ("normal", 4.6, None),
+        ("critical", 1.9, 0.1),
+        ("critical", 2.1, None),
+    ],
+)
+def test_who_would_wait_past_its_deadline_is_refused_at_the_door(priority, timeout, late):
+    """Only those of its class and above are ahead; the error says how many, how quickly, and when to come back."""
+    house = House()
+    house.roster.outlooks = {"fast": outlook(house.clock.now())}
+    if late is None:
+        house.accept(priority=priority, timeout=timeout)
+    else:
+        with pytest.raises(OverloadedError, match=r"wait for 'fast', of which 2 leave a second") as caught:
+            house.accept(priority=priority, timeout=timeout)
+        assert caught.value.retry_after == pytest.approx(late)
+        assert house.edge.account.refused == 1
+    house.accept(model="slow", priority=priority, timeout=timeout)
+
+
+def test_an_outlook_that_is_old_says_nothing():
+    """The supervisor may be stuck: then nobody is refused because of what it said last."""
+    house = House()
+    house.roster.outlooks = {"fast": outlook(house.clock.now(), rate=0.01)}
+    house.clock.advance(2.9)
+    with pytest.raises(OverloadedError):
+        house.accept()
+    house.clock.advance(0.2)
+    house.accept()
 
 
 def test_an_id_that_is_open_is_refused_and_later_free_again():
@@ -640,9 +711,9 @@ class EdgeMachine(RuleBasedStateMachine):
         flights = self.house.flights.in_order()
         assert {ticket for flight in flights for ticket in flight.tickets} == waiting
         assert all(not flight.done for flight in flights)
-        assert self.house.edge._bytes <= max(self.size, 500)
+        assert open_bytes(self.house) <= max(self.size, 500)
         if not waiting:
-            assert self.house.edge._bytes == 0
+            assert open_bytes(self.house) == 0
 
 
 TestEdge = EdgeMachine.TestCase
@@ -687,7 +758,7 @@ def test_answers_cancels_and_deadlines_at_once_leave_one_outcome_each():
         account = house.edge.account
         outcomes = [pending.outcome for _, pending in entries]
         assert set(looks) == {0}
-        assert (account.accepted, account.open, house.edge._bytes, len(house.flights)) == (300, 0, 0, 0)
+        assert (account.accepted, account.open, open_bytes(house), len(house.flights)) == (300, 0, 0, 0)
         assert account.answered == sum(outcome.ok for outcome in outcomes)
         assert {type(outcome.error) for outcome in outcomes if not outcome.ok} <= {
             RequestCancelledError,

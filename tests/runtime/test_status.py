@@ -53,7 +53,27 @@ def test_the_status_says_what_is_there() -> None:
         assert {actor.state for actor in status.actors} == {"running"}
         assert status.quotas["a"]["rpm"] == 9
         assert status.stuck is None
+        assert status.waiting == {"low": 0, "normal": 0, "high": 0, "critical": 0}
         pending.cancel()
+
+
+def test_the_status_says_how_many_wait_by_class() -> None:
+    """Of those that are queued, not of those that are at a backend."""
+    gate = Gate()
+    peer = Peer(gate.waiting)
+    with running({"a": peer}, max_parallel_requests=1) as runtime:
+        pendings = [runtime.submit("q", priority="low")]
+        assert peer.arrived.acquire(timeout=PATIENCE)
+        pendings += [runtime.submit("q", priority=priority) for priority in ("low", "high", "high")]
+        heard = threading.Event()
+        ref = runtime._tree.address("supervisor").ref
+        assert ref is not None
+        ref._actor_weakref().on_promoted = lambda _message: heard.set()  # type: ignore[union-attr]
+        ref.tell(Promoted())
+        assert heard.wait(PATIENCE)
+        assert runtime.status().waiting == {"low": 1, "normal": 0, "high": 2, "critical": 0}
+        for pending in pendings:
+            pending.cancel()
 
 
 def test_a_disabled_a_drained_and_a_removed_backend_say_so() -> None:

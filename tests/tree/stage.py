@@ -18,7 +18,7 @@ from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.workers import Job
 from showcaller.actors.messages import Escalated, Provoke
 from showcaller.actors.models import ChatRequest, Usage
-from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.settings import BackendConfig, HealthConfig, QuotaConfig, RouteConfig, RuntimeSettings
 from showcaller.actors.transport import Attempt, Done, Failed, Pause, Sent, TransportEvent
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
@@ -268,6 +268,7 @@ def stage(
     strategy: str = "failover",
     seed: int = 0,
     quota: QuotaConfig | None = None,
+    health: HealthConfig | None = None,
     settings: dict[str, Any] | None = None,
     route: dict[str, Any] | None = None,
     **options: Any,
@@ -278,5 +279,6 @@ def stage(
         backends=[backend(name, **options) for name in scripts],
         routes=[RouteConfig(name="fast", routing_strategy=strategy, targets=list(scripts), **(route or {}))],
         quota=quota or QuotaConfig(),
+        health=health or HealthConfig(),
     )
     return Stage(config, scripts, seed)

@@ -6,9 +6,10 @@ import itertools
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from showcaller.actors.enums import BackendState
-from showcaller.actors.errors import ContextWindowExceededError, ServerError
+from showcaller.actors.errors import BackendTimeoutError, ContextWindowExceededError, ServerError
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, HealthChanged, Observation, Observed
 from showcaller.actors.transport import Failed, Sent
@@ -25,6 +26,7 @@ def seen(name: str, *, error: str | None = None, blames: bool = True, at: float 
         request_id=f"r-{next(_numbers)}",
         number=1,
         backend=name,
+        slot="",
         at=at,
         latency=0.5,
         first_token=None,
@@ -39,7 +41,11 @@ def seen(name: str, *, error: str | None = None, blames: bool = True, at: float 
 
 def observe(s: Stage, *observations: Observation) -> Observed:
     """Tell the health monitor alone, and let it handle that."""
-    message = Observed(observations)
+    slots = s.tree.roster.slots
+    ids = {name: slot.id for name, slot in slots.items()}
+    message = Observed(
+        tuple(evolve(one, slot=one.slot or ids.get(one.backend, "gone")) for one in observations)
+    )
     s.tree.address("health_monitor").tell(message)
     s.settle()
     return message
@@ -250,3 +256,29 @@ def test_a_monitor_that_was_dead_when_time_passed_tells_it_when_it_is_back() -> 
     s.advance(5)
     assert s.tree.children["health_monitor"].generation == 2
     assert told == [("a", BackendState.HEALTHY), ("a", BackendState.UNKNOWN)]
+
+
+def test_attempts_of_a_removed_backend_are_not_held_against_its_namesake() -> None:
+    """What was observed of the slot before it comes late, and counts for nobody."""
+    s = stage({"a": Script(OK)})
+    late = [evolve(seen("a", error="ServerError"), slot=s.tree.roster.slots["a"].id) for _ in range(3)]
+    remove(s, "a")
+    add(s, "a")
+    observe(s, *late)
+    assert s.tree.health.get_status("a").attempts == 0
+    observe(s, *[seen("a")] * 3)
+    assert s.tree.health.get_status("a").state is BackendState.HEALTHY
+
+
+def test_a_caller_s_own_deadline_says_nothing_about_the_backend() -> None:
+    """Who is not given the whole of its timeout has not shown anything; who is given it has."""
+    late = Failed(BackendTimeoutError("too slow", backend="a"))
+    s = stage({"a": Script([Sent(), 2.0, late])}, max_retries=0, settings={"num_retries": 0})
+    for _ in range(3):
+        s.submit(timeout=1.0)
+        s.advance(5.0)
+    assert s.tree.health.get_status("a").attempts == 0
+    for _ in range(3):
+        s.submit(timeout=60.0)
+        s.advance(5.0)
+    assert s.tree.health.get_status("a").error_count == 3

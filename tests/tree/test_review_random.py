@@ -18,6 +18,7 @@ from showcaller.actors.errors import (
     BackendRetiredError,
     BackendUnreachableError,
     ContextWindowExceededError,
+    OverloadedError,
     RateLimitError,
     RequestCancelledError,
     ServerError,
@@ -216,16 +217,20 @@ class Run:
             [name for name in ("fast", "fast", "two", "a", "shared") if name in names] or list(names)
         )
         stream, strict = dice.random() < 0.3, dice.random() < 0.2
-        pending = s.submit(
-            f"prompt {dice.randrange(4)}",
-            model=model,
-            stream=stream,
-            temperature=dice.choice([0, 1]),
-            priority=dice.choice(["low", "normal", "critical"]),
-            timeout=dice.choice([0.2, 2.0, 30.0, 120.0]),
-            max_tokens=dice.choice([None, 10, 3000]),
-            idempotent=False if strict else None,
-        )
+        try:
+            pending = s.submit(
+                f"prompt {dice.randrange(4)}",
+                model=model,
+                stream=stream,
+                temperature=dice.choice([0, 1]),
+                priority=dice.choice(["low", "normal", "critical"]),
+                timeout=dice.choice([0.2, 2.0, 30.0, 120.0]),
+                max_tokens=dice.choice([None, 10, 3000]),
+                idempotent=False if strict else None,
+            )
+        except OverloadedError:
+            # Too many wait for it to be in time: refused, and so without an outcome.
+            return
         pending.when_done(lambda: self.outcomes.update([pending.request_id]))
         self.pendings.append((pending, stream, strict))
 

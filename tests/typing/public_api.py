@@ -23,6 +23,9 @@ from showcaller import (
     RateLimitError,
     RequestContext,
     RequestPriority,
+    ResponseTransform,
+    ResponseTransformerBase,
+    ResponseValidationError,
     RouteConfig,
     Runtime,
     RuntimeConfig,
@@ -34,7 +37,9 @@ from showcaller import (
     Submit,
     Timeouts,
     Usage,
+    validate_response_content,
 )
+from showcaller.validators import finish_reason, is_json, json_schema, matches, non_empty
 
 search = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
 
@@ -171,3 +176,38 @@ def refused(runtime: Runtime) -> None:
     runtime.ask("hello", timeout="3")  # type: ignore[arg-type]
     runtime.tell("hello", on_outcome=3)  # type: ignore[arg-type]
     runtime.ask("hello").content = "other"  # type: ignore[misc]
+
+
+class Shout(ResponseTransformerBase):
+    """A transformer of one's own."""
+
+    def transform(self, text: str) -> str:
+        """Loudly."""
+        return text.upper()
+
+
+def polite(response: BackendResponse) -> str | None:
+    """A validator of one's own."""
+    return None if response.content else "no word"
+
+
+def validated(runtime: Runtime) -> Any:
+    """Transforms and validators in each of their forms."""
+    try:
+        response = runtime.ask(
+            "x",
+            transforms=["strip_whitespace", ResponseTransform.EXTRACT_JSON, Shout(), str.strip, lambda t: t],
+            validators=[
+                non_empty,
+                is_json,
+                polite,
+                matches("a"),
+                finish_reason("stop"),
+                lambda r: bool(r.content),
+            ],
+        )
+    except ResponseValidationError as error:
+        return assert_type(error.content, str)
+    request = ChatRequest("x", transforms=[str.strip], validators=[json_schema({"type": "object"})])
+    assert_type(validate_response_content("x", non_empty), bool)
+    return runtime.ask(request, validators=None).parsed or response.parsed

@@ -75,7 +75,8 @@ class BreakerChecks:
             now = self._view.clock.now()
             for slot in self._view.tree.roster.slots.values():
                 for record in slot.in_flight.values():
-                    if record.dispatched and now > record.deadline + GRACE:
+                    # Of one that has answered it is not the backend that does not come back.
+                    if record.dispatched and not record.answered and now > record.deadline + GRACE:
                         self._words.append(_Word(record, slot, failed=True))
 
     def _hear(self, message: AttemptFinished) -> None:
@@ -83,7 +84,8 @@ class BreakerChecks:
         slot = self._view.slot(record.slot)
         if slot is None or slot.in_flight.get(record.key) is not record:
             return
-        if error is None:
+        if error is None or message.usage is not None:
+            # Whole answers, also those that were refused: only they are counted by the token.
             if message.begun:
                 self._words.append(_Word(record, slot, failed=False))
             return

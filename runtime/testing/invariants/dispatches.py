@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from showcaller.actors.enums import CircuitState
 from showcaller.actors.errors import RateLimitError
 from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import AttemptFinished, DrainBackend, Execute
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.errors import Injected
@@ -103,6 +104,8 @@ class DispatchChecks:
         refusals = []
         if slot.draining or slot.id in self._drained:
             refusals.append(("draining", "while it drains"))
+        if slot.child is None or slot.child.state is not ChildState.RUNNING:
+            refusals.append(("not running", "although its actor does not run"))
         if slot.retired:
             refusals.append(("retired", "although it is retired"))
         if not slot.config.enabled:
@@ -190,6 +193,18 @@ class DispatchChecks:
         slot = self._view.slot(message.backend)
         if slot is not None:
             self._drained.add(slot.id)
+
+    def was_reset(self, slot: BackendSlot, *, certain: bool) -> None:
+        """Somebody has given a slot another chance, perhaps: an open breaker lets a probe through from now on."""
+        stay = self._stays.get(slot.id)
+        if stay is None or stay.state is not CircuitState.OPEN:
+            return
+        now = self._view.clock.now()
+        if slot.breaker.epoch == stay.epoch and slot.breaker._open_until > now:
+            if certain:
+                self._findings.say("reset", slot.name, "its breaker stays open although it was reset")
+            return
+        self._stays[slot.id] = evolve(stay, open_until=min(stay.open_until, now), opened=0)
 
     def after_step(self, finished: AttemptFinished | None) -> None:
         """The supervisor has done something: look at the breakers."""

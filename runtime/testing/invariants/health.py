@@ -86,6 +86,8 @@ class HealthChecks:
         self._heard: Observed | None = None
         self._said: list[HealthChanged] = []
         self._known: dict[int, HealthChanged] = {}
+        self._held: dict[str, BackendState] = {}
+        self._change: HealthChanged | None = None
 
     def changed(self, message: HealthChanged) -> None:
         """A HealthChanged has arrived; it may arrive again, when the supervisor has died."""
@@ -105,8 +107,8 @@ class HealthChecks:
             self._count(message)
         said, self._said = self._said, []
         for change in said:
-            account = self._account(change.backend)
-            if account is None:
+            account, slot = self._account(change.backend), self._view.slot(change.backend)
+            if account is None or slot is None or slot.id != change.slot:
                 continue
             if change.state is account.told:
                 self._say(
@@ -120,13 +122,31 @@ class HealthChecks:
                 )
             account.told = change.state
 
+    def before_step(self, message: Any) -> None:
+        """The supervisor is about to handle a message."""
+        self._change = message if isinstance(message, HealthChanged) else None
+        tree = self._view.tree
+        if self._change is not None and tree is not None:
+            self._held = {slot.id: slot.health for slot in tree.roster.slots.values()}
+
+    def after_supervisor(self) -> None:
+        """It was handled: a change is one of the slot that it names, and of no other that has its name now."""
+        change, tree = self._change, self._view.tree
+        if change is None or tree is None:
+            return
+        for slot in tree.roster.slots.values():
+            before = self._held.get(slot.id)
+            if slot.id != change.slot and slot.health is not before:
+                self._say("held", slot.name, f"is taken to be {slot.health.value} because another slot is")
+
     def look(self) -> None:
         """What is said of each slot is what was observed of it, and the supervisor knows."""
         view, tree = self._view, self._view.tree
         assert tree is not None
         if self._heard is None:
             return
-        knows = all(
+        # What could not be delivered at once is still to be judged.
+        knows = not self._said and all(
             view.actor(slot) is not None and not view.waiting(slot) for slot in (MONITOR, "supervisor")
         )
         for name in tree.roster.slots:
@@ -162,8 +182,10 @@ class HealthChecks:
 
     def _count(self, message: Observed) -> None:
         for seen in message.observations:
-            account = self._account(seen.backend)
-            if account is not None and (seen.error is None or seen.blames_backend):
+            account, slot = self._account(seen.backend), self._view.slot(seen.backend)
+            if account is None or slot is None or slot.id != seen.slot:
+                continue
+            if seen.error is None or seen.blames_backend:
                 account.add(seen.error is None, self._view.clock.now())
 
     def _say(self, kind: str, backend: str, text: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from showcaller.actors.enums import BackendState
 from showcaller.actors.errors import BackendTimeoutError, BudgetExceededError, DeadlineExceededError
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.models import Answered
+from showcaller.actors.policies.health_window import HealthThresholds
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.client import Plan
 from showcaller.runtime.testing.invariants.findings import Findings
@@ -14,6 +16,8 @@ PATIENCE = 60.0
 """Seconds that a request gets."""
 ROUNDS = 12
 """So often time is given to what is waiting for it: breakers, restarts, Retry-After."""
+LOOKS = 10
+"""So often it is looked whether everybody is held to be well again, while health windows run empty."""
 SETTLING = 2.0
 """Seconds after the last answer in which what is owed is sent."""
 SLOWNESS = (BackendTimeoutError, DeadlineExceededError, BudgetExceededError)
@@ -31,8 +35,11 @@ def check_recovery(view: View, findings: Findings) -> None:
         if pause == 0.0:
             break
         simulation.advance(pause)
+        # A machine that was suspended is late, and so may be what was to go wrong in it.
+        _end_faults(view)
     if view.edge._closed is not None:
         return
+    _await_health(view, findings)
     for slot in list(tree.roster.slots.values()):
         child = slot.child
         if child is not None and child.state in (ChildState.RESTARTING, ChildState.FAILED):
@@ -40,6 +47,30 @@ def check_recovery(view: View, findings: Findings) -> None:
         elif slot.out_of_service is None and not simulation.backends[slot.name].conditions:
             _ask(view, findings, slot.name)
     simulation.advance(SETTLING)
+
+
+def _await_health(view: View, findings: Findings) -> None:
+    """Nobody is left out for ever because of what it did once: a probe shows the contrary, or its window runs empty."""
+    tree, simulation = view.tree, view.simulation
+    assert tree is not None
+
+    def unwell() -> list[BackendSlot]:
+        return [
+            slot
+            for slot in tree.roster.slots.values()
+            if slot.health is BackendState.UNHEALTHY
+            and slot.out_of_service is None
+            and not simulation.backends[slot.name].conditions
+        ]
+
+    for _ in range(LOOKS):
+        if not unwell():
+            return
+        simulation.advance((HealthThresholds().period + SETTLING) / LOOKS)
+    for slot in unwell():
+        findings.say(
+            "recovery", slot.name, "is still held to be unhealthy although nothing is wrong any more"
+        )
 
 
 def _end_faults(view: View) -> None:

@@ -14,10 +14,12 @@ from showcaller.actors.errors import (
     ShowcallerError,
     StreamInterruptedError,
 )
+from showcaller.actors.messages import AttemptFinished
 from showcaller.actors.models import Answered, Outcome
 from showcaller.runtime.testing.backend import Served
 from showcaller.runtime.testing.client import Client
 from showcaller.runtime.testing.invariants.findings import Findings
+from showcaller.runtime.testing.invariants.validation import ValidationChecks
 from showcaller.runtime.testing.invariants.view import View
 
 CRASHES = 2
@@ -38,6 +40,7 @@ class RequestChecks:
     def __init__(self, view: View, findings: Findings) -> None:
         self._view = view
         self._findings = findings
+        self._checks = ValidationChecks(findings)
         self._deadlines: list[tuple[float, int, Client]] = []
         self._unjudged: list[Client] = []
         self._known = 0
@@ -56,6 +59,10 @@ class RequestChecks:
             client = heapq.heappop(self._deadlines)[2]
             if client.sent.completed is None:
                 self._say("deadline", client, "has no outcome at its deadline")
+
+    def before_finished(self, message: AttemptFinished) -> None:
+        """An AttemptFinished is about to be handled."""
+        self._checks.finished(message)
 
     def look(self) -> None:
         """The account adds up, and what was answered since the last look is right."""
@@ -111,7 +118,9 @@ class RequestChecks:
         if isinstance(outcome, Answered):
             if sent.cancelled:
                 self._say("cancelled", client, "was cancelled, and has an answer")
-            self._judge_text(client, outcome.response.content, "answer")
+            self._judge_text(client, outcome.response.message["content"], "answer")
+            if sent.request is not None:
+                self._checks.answered(sent.request, outcome.response)
             if outcome.response.source is Source.COALESCED:
                 self._judge_shared(client)
         elif sent.cancelled and not isinstance(outcome.error, RequestCancelledError):
@@ -143,7 +152,7 @@ class RequestChecks:
         if read:
             self._judge_text(client, read, "stream")
         if isinstance(outcome, Answered):
-            whole = outcome.response.content
+            whole = outcome.response.message["content"]
             complete = over and sent.plan.reads is None and not sent.plan.read_pause
             if not whole.startswith(read) or (complete and read != whole and sent.stream_error is None):
                 self._say("chunks", client, "what it read is not what its answer says")

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from showcaller.actors.enums import LoadBalanceStrategy
+from showcaller.actors.enums import BackendState, CircuitState, LoadBalanceStrategy, RequestPriority
 from showcaller.actors.flight import AttemptRecord, Flight
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import AttemptFinished, Reserve
-from showcaller.actors.routing import Lane
+from showcaller.actors.routing import Lane, RoutingTable
 from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.latencies import LatencyChecks
 from showcaller.runtime.testing.invariants.view import View
+from showcaller.runtime.testing.invariants.warming import part_of, weight_of
 
 SCANNED = 200
 """So many waiting flights of each queue are compared with the one that leaves."""
@@ -70,34 +71,43 @@ class RouteChecks:
         flight = record.flight
         if flight.key is None:
             self._judge_turn(flight, record.slot, lanes)
-        lane = lanes.get(flight.lane)
+        lane = lanes.get(record.lane)
         slot = self._view.slot(record.slot)
         if lane is not None and slot is not None:
             self._judge_choice(record, lane, slot)
+            self._judge_ejection(lane, supervisor._departures._table)
 
     def _judge_turn(self, flight: Flight, backend: str, lanes: dict[str, Lane]) -> None:
         """Those that may be shared are left out: their urgency changes with those who wait for them."""
-        rank = (-flight.priority, flight.order)
+        rank = (-self._class_of(flight, ROUNDING), flight.order)
         for lane in lanes.values():
-            if backend not in lane.names:
-                continue
-            for barred, queue in lane.queues.items():
-                if backend in barred:
+            for prospect, queue in lane.queues.items():
+                first = lanes.get(prospect.lanes[0]) if prospect.lanes else None
+                # What may only fall back on it has rules of its own.
+                if first is None or backend not in first.names or backend not in prospect.able:
                     continue
-                for entry in queue._heap[:SCANNED]:
-                    other = entry[2]
-                    if (-other.priority, other.order) < rank and other.key is None and not other.done:
-                        what = "more urgent" if other.priority > flight.priority else "older"
+                for other in (entry[1] for heap in queue._heaps for entry in heap[:SCANNED]):
+                    urgency = self._class_of(other, -ROUNDING)
+                    if (-urgency, other.order) < rank and other.key is None and not other.done:
+                        what = "older" if urgency == -rank[0] else "more urgent"
                         self._findings.say(
                             "turn", f"request {flight.id}", f"left for {backend} before the {what} {other.id}"
                         )
                         return
 
+    def _class_of(self, flight: Flight, rounding: float) -> int:
+        """What it counts as, with its age."""
+        ageing = self._view.simulation.config.runtime.ageing
+        waited, urgency = self._view.clock.now() - flight.since + rounding, int(flight.priority)
+        while waited >= ageing and urgency < RequestPriority.HIGH:
+            waited, urgency = waited - ageing, urgency + 1
+        return urgency
+
     def _judge_choice(self, record: AttemptRecord, lane: Lane, chosen: BackendSlot) -> None:
         tree = self._view.tree
         assert tree is not None
         flight = record.flight
-        route = tree.roster.config.names.get(flight.lane)
+        route = tree.roster.config.names.get(record.lane)
         if route is None:
             return
         others = [
@@ -106,8 +116,21 @@ class RouteChecks:
             if target.backend != chosen.name
             and target.backend not in flight.barred
             and (slot := tree.roster.slots.get(target.backend)) is not None
+            and flight.needs.are_met_by(slot.config)
             and _takes(slot, self._view.clock.now())
         ]
+        now = self._view.clock.now()
+        outliers = self._outliers(route)
+        sound = [slot for slot in others if slot.id not in outliers]
+        if chosen.id in outliers and sound:
+            self._findings.say(
+                "ejected",
+                f"request {flight.id}",
+                f"went to {chosen.name}, which is unhealthy, although {sound[0].name} was free",
+            )
+            return
+        if chosen.id not in outliers:
+            others = sound
         strategy = route.routing_strategy
         fresh = [slot for slot in others if not flight.tries[slot.name]]
         rivals = others if flight.tries[chosen.name] else fresh
@@ -116,7 +139,7 @@ class RouteChecks:
                 "fresh", f"request {flight.id}", f"went to {chosen.name} again although another was free"
             )
         elif strategy in (LoadBalanceStrategy.WEIGHTED, LoadBalanceStrategy.ROUND_ROBIN):
-            self._judge_share(route, flight.lane, lane, chosen.name, rivals)
+            self._judge_share(route, record.lane, lane, chosen, rivals)
         elif strategy is LoadBalanceStrategy.FAILOVER:
             names = [target.backend for target in route.targets]
             first = min((slot.name for slot in rivals), key=names.index, default=chosen.name)
@@ -125,10 +148,10 @@ class RouteChecks:
                     "failover", f"request {flight.id}", f"went to {chosen.name} although {first} comes first"
                 )
         elif strategy is LoadBalanceStrategy.LEAST_LATENCY:
-            weights = {target.backend: target.weight or 1.0 for target in route.targets}
+            weights = {slot.name: weight_of(route, slot, now) for slot in (chosen, *rivals)}
             self._latencies.judge(flight, chosen, rivals, weights)
         elif strategy is LoadBalanceStrategy.LEAST_CONNECTIONS:
-            weights = {target.backend: target.weight or 1.0 for target in route.targets}
+            weights = {slot.name: weight_of(route, slot, now) for slot in (chosen, *rivals)}
             load = len(chosen.in_flight) / weights[chosen.name]
             for slot in rivals:
                 if (len(slot.in_flight) + 1) / weights[slot.name] < load - ROUNDING:
@@ -138,30 +161,71 @@ class RouteChecks:
                         f"went to {chosen.name} although {slot.name} has less to do",
                     )
 
+    def _judge_ejection(self, lane: Lane, table: RoutingTable) -> None:
+        """A strategy need not show that somebody is missing among those it chose from."""
+        tree = self._view.tree
+        assert tree is not None
+        route = tree.roster.config.names.get(lane.name)
+        if route is None:
+            return
+        slots = tree.roster.slots
+        out = table._ejected(lane, {name for name in lane.names if name in slots}, self._view.clock.now())
+        for name in out:
+            if slots[name].id not in self._outliers(route):
+                self._findings.say(
+                    "too many", f"route {lane.name}", f"leaves out {', '.join(sorted(out))} of {lane.names}"
+                )
+
+    def _outliers(self, route: RouteConfig) -> set[str]:
+        """The ids of the slots that get nothing while another of the route can take it: half of them at most."""
+        tree = self._view.tree
+        assert tree is not None
+        members = [
+            slot
+            for target in route.targets
+            if (slot := tree.roster.slots.get(target.backend)) is not None and slot.out_of_service is None
+        ]
+        ranks = {
+            slot.id: (slot.success_rate, -place)
+            for place, slot in enumerate(members)
+            if slot.health is BackendState.UNHEALTHY
+            and not slot.pardoned
+            and slot.breaker.state(self._view.clock.now()) is CircuitState.CLOSED
+        }
+        return {
+            one
+            for one, rank in ranks.items()
+            if sum(other < rank for other in ranks.values()) < len(members) // 2
+        }
+
     def _judge_share(
-        self, route: RouteConfig, name: str, lane: Lane, chosen: str, rivals: Sequence[BackendSlot]
+        self, route: RouteConfig, name: str, lane: Lane, slot: BackendSlot, rivals: Sequence[BackendSlot]
     ) -> None:
         """What each backend was owed and what it got, in weights; what is left over stays small for ever."""
+        now, chosen = self._view.clock.now(), slot.name
         picks, turn = self._picks.get(name), lane.balancer._turn
         if picks is None or picks.lane is not lane or turn != picks.turn + 1:
             picks = self._picks[name] = _Picks(lane, turn)
         picks.turn = turn
+        for other in (slot, *rivals):
+            if part_of(route, other, now) < 1.0:
+                # Of its turns it lets most pass.
+                picks.last.pop(other.name, None)
         last = picks.last.get(chosen)
         if route.routing_strategy is LoadBalanceStrategy.ROUND_ROBIN:
-            for slot in rivals:
-                if last is not None and picks.last.get(slot.name, turn) < last:
+            for other in rivals:
+                if last is not None and picks.last.get(other.name, turn) < last:
                     self._findings.say(
-                        "robin", f"route {name}", f"{chosen} was chosen, and it was {slot.name}'s turn"
+                        "robin", f"route {name}", f"{chosen} was chosen, and it was {other.name}'s turn"
                     )
             picks.last[chosen] = turn
             return
-        weights = {target.backend: target.weight or 1.0 for target in route.targets}
-        able = [chosen, *(slot.name for slot in rivals)]
-        for backend in able:
-            picks.owed[backend] += weights[backend]
-        picks.owed[chosen] -= sum(weights[backend] for backend in able)
+        weights = {other.name: weight_of(route, other, now) for other in (slot, *rivals)}
+        for backend, weight in weights.items():
+            picks.owed[backend] += weight
+        picks.owed[chosen] -= sum(weights.values())
         picks.number += 1
-        total = sum(weights.values())
+        total = sum(target.weight or 1.0 for target in route.targets)
         # When the beginning was not seen, something may have been owed by then.
         most = (DRIFT if picks.number == turn else 2 * DRIFT) * total + ROUNDING
         for backend, owed in picks.owed.items():
@@ -181,6 +245,6 @@ def _takes(slot: BackendSlot, now: float) -> bool:
         and slot.child.state is ChildState.RUNNING
         and slot.out_of_service is None
         and now >= max(slot.not_before, slot.quota_until)
-        and len(slot.in_flight) < slot.config.max_parallel_requests
+        and slot.has_seat
         and not slot.breaker.is_open(now)
     )

@@ -10,6 +10,7 @@ from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import Coalesce, FlightDone, Key, Reserve, RetryDue, Route, Settle
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import GRACE, SWEEP_SECONDS
+from showcaller.runtime.testing.invariants.fallbacks import within_reach
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.view import View
 
@@ -57,7 +58,8 @@ class StateChecks:
         held = {id(record) for slot in tree.roster.slots.values() for record in slot.in_flight.values()}
         retried = {id(t.message.flight): t for t in timers if isinstance(t.message, RetryDue)}
         lanes = supervisor._departures._table._lanes.values()
-        queued = {id(entry[2]) for lane in lanes for queue in lane.queues.values() for entry in queue._heap}
+        queues = [queue for lane in lanes for queue in lane.queues.values()]
+        queued = {id(item) for queue in queues for heap in queue._heaps for _, item in heap}
         for flight in flights:
             if flight.done:
                 self._say(flight, "over", "is over, and still in the table of open flights")
@@ -169,19 +171,21 @@ class StateChecks:
 
     def _check_queues(self, supervisor: Any, timers: list[Any]) -> None:
         departures, now = supervisor._departures, self._view.clock.now()
-        table, closed_until = departures._table, departures._closed_until
+        table, closed_until, tree = departures._table, departures._closed_until, self._view.tree
+        assert tree is not None
         closed = now < closed_until
         needed = []
         for lane in table._lanes.values():
             for queue in lane.queues.values():
-                flight = next((entry[2] for entry in sorted(queue._heap) if not entry[2].done), None)
+                waiting = [item for heap in queue._heaps for _, item in heap if not item.done]
+                flight = min(waiting, key=lambda one: queue.urgency(one, now), default=None)
                 if flight is None:
                     continue
                 slots = table.slots_of(flight)
                 if all(slot.out_of_service for slot in slots):
                     self._say(flight, "vain", "waits for backends of which none is in service")
                 chances = [at for slot in slots if (at := slot.next_chance(now)) is not None]
-                able = [slot.name for slot in slots if slot.is_eligible(now)]
+                able = within_reach(flight, tree, now)
                 if able and not closed:
                     self._say(flight, "idle", f"waits although {able[0]} could take it")
                 elif able or chances:

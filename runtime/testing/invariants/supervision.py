@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -54,6 +54,7 @@ class SupervisionChecks:
         self._falls: dict[str, _Fall] = {}
         self._last_settle: Settle | None = None
         self._starts: defaultdict[str, int] = defaultdict(int)
+        self._escalations: Counter[str] = Counter()
 
     @property
     def live(self) -> Iterable[Cell]:
@@ -137,6 +138,7 @@ class SupervisionChecks:
                 f"and {intensity.max_restarts} are allowed",
             )
         if failed:
+            self._escalations[_name(child.slot)] += 1
             history.clear()
             least = most = intensity.retry_failed_after
         else:
@@ -167,6 +169,14 @@ class SupervisionChecks:
                 child.slot,
                 f"was started again after {waited:.3f} s, and {fall.least:.3f} s are the least",
             )
+
+    def was_reset(self, child: Child, *, certain: bool) -> None:
+        """Somebody has given a slot another chance, perhaps: its past counts no more."""
+        self._history[child.slot].clear()
+        if child.state is ChildState.RUNNING:
+            self._falls.pop(child.slot, None)
+        elif certain and child.state is ChildState.FAILED:
+            self._findings.say("reset", child.slot, "is FAILED after it was reset")
 
     # --- at rest ---
 
@@ -205,13 +215,31 @@ class SupervisionChecks:
         ]
 
     def at_end(self) -> None:
-        """The runtime has not failed as a whole, unless it was made to."""
+        """The runtime has not failed as a whole, unless it was made to; whoever was given up was reported once."""
+        if self._states:
+            # On real threads nobody has seen the falls.
+            self._check_escalations()
         closed = self._view.edge._closed
         if closed is None or "cannot go on" not in closed.message:
             return
         if not any(cause in closed.message for cause in CAUSES):
             reason = closed.message.partition(";")[0]
             self._findings.say("failed", "the runtime", reason)
+
+    def _check_escalations(self) -> None:
+        told = Counter(escalation.actor for escalation in self._view.simulation.escalations)
+        for actor in sorted(told | self._escalations):
+            if told[actor] != self._escalations[actor]:
+                self._findings.say(
+                    "escalation",
+                    actor,
+                    f"was given up {self._escalations[actor]} times, and on_failed was called {told[actor]} times",
+                )
+
+
+def _name(slot: str) -> str:
+    """What an actor is called to those who do not know that a name may be another slot's later."""
+    return slot.removeprefix("backend:").rpartition("@")[0] or slot
 
 
 def _without_thread(phase: str, error: BaseException) -> bool:

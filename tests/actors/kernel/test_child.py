@@ -258,3 +258,78 @@ def test_a_new_supervisor_goes_on_waiting_for_what_failed(host):
     host.clock.advance(1.0)
     assert slot.pass_on() is True
     assert slot.started == [1, 2]
+
+
+def test_a_new_supervisor_says_what_it_decided_of_a_death_nobody_took_note_of(host):
+    """As for any other death, so that it can be reported."""
+    slot = Slot(host, max_restarts=0)
+    slot.child.start()
+    assert slot.child.adopt() is None
+    slot.child.address.ref.stop(timeout=BOUND)
+    assert slot.child.adopt() == GiveUp(300.0)
+    assert slot.child.adopt() is None
+
+
+def test_a_new_supervisor_keeps_the_time_that_was_promised(host):
+    """What failed 200 s ago is tried in 100 s, and not in 300."""
+    slot = Slot(host, max_restarts=0)
+    slot.child.start()
+    slot.crash()
+    host.clock.advance(200.0)
+    slot.child.adopt()
+    assert slot.child.next_start == pytest.approx(host.clock.now() + 100.0)
+
+
+def test_when_it_is_started_again_is_known_while_it_waits_for_that(host, slot):
+    """And at no other time."""
+    assert slot.child.next_start is None
+    slot.crash()
+    assert slot.child.next_start == pytest.approx(host.clock.now() + 0.2)
+    host.clock.advance(0.3)
+    slot.pass_on()
+    assert slot.child.next_start is None
+    slot.crash()
+    slot.child.stop()
+    assert slot.child.next_start is None
+
+
+def test_a_reset_starts_what_was_given_up_at_once(host):
+    """With what it was told meanwhile; the timer that comes later starts nothing."""
+    slot = Slot(host, max_restarts=0)
+    slot.child.start()
+    slot.crash()
+    slot.child.address.tell(host.Note("patient"))
+    assert slot.child.reset()
+    assert (slot.child.state, slot.child.generation, slot.child.restarts) == (ChildState.RUNNING, 2, 1)
+    assert slot.flush() == ["patient", "end"]
+    host.clock.advance(301.0)
+    assert slot.pass_on() is False
+    assert slot.started == [1, 2]
+
+
+def test_a_reset_ends_a_backoff(host, slot):
+    """Nobody waits longer than he must."""
+    slot.crash()
+    assert slot.child.reset()
+    assert slot.child.state is ChildState.RUNNING
+
+
+def test_a_reset_forgets_the_crashes_of_what_runs(host):
+    """As many restarts are allowed as from the beginning."""
+    slot = Slot(host, max_restarts=2)
+    slot.child.start()
+    for _ in range(2):
+        assert isinstance(slot.crash(), Restart)
+        host.clock.advance(1.0)
+        slot.pass_on()
+    assert not slot.child.reset()
+    assert slot.started == [1, 2, 3]
+    assert slot.crash() == Restart(0.2)
+
+
+def test_a_reset_does_not_start_what_was_stopped(host, slot):
+    """That was wanted."""
+    slot.child.stop()
+    slot.pass_on()
+    assert not slot.child.reset()
+    assert slot.started == [1]

@@ -73,3 +73,12 @@ def test_a_period_that_the_backoffs_outlast_is_refused():
 def test_a_backoff_has_no_overflow(restarts):
     """However often a slot may be restarted."""
     assert 0.2 <= RestartIntensity().backoff(restarts) <= 30.0
+
+
+def test_what_is_cleared_counts_no_more():
+    """Neither towards the intensity nor towards the backoff."""
+    history, rng = RestartHistory(RestartIntensity(max_restarts=1, jitter=0.0)), random.Random(1)
+    history.crashed(0.0, rng)
+    history.clear()
+    assert history.crashed(0.1, rng) == Restart(0.2)
+    assert history.crashed(0.2, rng) == GiveUp(300.0)

@@ -114,3 +114,32 @@ def test_nobody_has_a_better_state_than_the_healthiest(attempts, data):
     assert RANKS[statuses[best].state] == min(RANKS[status.state] for status in statuses.values())
     assert statuses[best].success_rate == statuses[other].success_rate
     assert statuses[best].latency_p50 == statuses[other].latency_p50
+
+
+def test_the_success_rate_alone_is_as_old_as_is_asked() -> None:
+    """Without attempts it is 1, and again when all are too old."""
+    monitor = BackendHealthMonitor()
+    assert monitor.get_success_rate("a", 0.0) == 1.0
+    monitor.record_failure("a", 0.0)
+    monitor.record_success("a", 0.1, 1.0)
+    assert monitor.get_success_rate("a", 2.0) == 0.5
+    assert monitor.get_success_rate("a", 1000.0) == 1.0
+
+
+def test_a_success_that_says_nothing_about_the_speed_is_in_no_latency() -> None:
+    """It counts as a success all the same."""
+    monitor = BackendHealthMonitor()
+    monitor.record_success("a", None, 0.0)
+    status = monitor.get_status("a", 0.0)
+    assert (status.attempts, status.error_count, status.latency_p50) == (1, 0, None)
+    monitor.record_success("a", 2.0, 0.0)
+    status = monitor.get_status("a", 0.0)
+    assert (status.attempts, status.avg_latency, status.latency_p50) == (2, 2.0, 2.0)
+
+
+def test_the_last_check_may_be_of_another_clock() -> None:
+    """The caller knows when it heard of the attempts."""
+    monitor = BackendHealthMonitor()
+    monitor.record_success("a", 0.1, 5.0)
+    assert monitor.get_status("a", 6.0).last_check == 5.0
+    assert monitor.get_status("a", 6.0, heard_at=1_700_000_000.0).last_check == 1_700_000_000.0

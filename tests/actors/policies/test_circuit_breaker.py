@@ -309,3 +309,35 @@ def test_a_breaker_that_has_closed_has_forgotten_its_failures():
     for _ in range(9):
         breaker.record_failure(breaker.admit(5.0), 5.0)
     assert breaker.state(5.0) is CLOSED
+
+
+def test_somebody_may_let_a_probe_through_early():
+    """From then on one is admitted; if it fails, the breaker opens for as long as the first time."""
+    settings = BreakerSettings(failures=1, open_time=5.0, jitter=0.0)
+    breaker = CircuitBreaker(settings, rng=random.Random(1))
+    now = 0.0
+    for _ in range(3):
+        breaker.record_failure(breaker.admit(now), now)
+        now = breaker.open_until
+    breaker.record_failure(breaker.admit(now), now)
+    assert breaker.open_until == now + 40.0
+    breaker.let_probe(now + 1.0)
+    assert breaker.state(now + 1.0) is HALF_OPEN
+    assert breaker.is_open(now + 0.9)
+    breaker.let_probe(now + 2.0)
+    breaker.record_failure(breaker.admit(now + 1.0), now + 1.0)
+    assert breaker.is_open(now + 1.0)
+    assert breaker.open_until == now + 6.0
+
+
+def test_letting_a_probe_through_changes_nothing_of_one_that_is_not_open():
+    """Neither its count of failures nor its probe."""
+    breaker = CircuitBreaker(BreakerSettings(failures=2, open_time=5.0, jitter=0.0), rng=random.Random(1))
+    epoch = breaker.admit(0.0)
+    breaker.record_failure(epoch, 0.0)
+    breaker.let_probe(0.0)
+    breaker.record_failure(epoch, 0.0)
+    assert breaker.state(0.0) is OPEN
+    breaker.admit(5.0)
+    breaker.let_probe(5.0)
+    assert breaker.is_open(5.0)

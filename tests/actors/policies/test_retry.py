@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from showcaller.actors.enums import FallbackCause
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     AuthenticationError,
@@ -31,7 +32,7 @@ from showcaller.actors.errors import (
     ServerError,
     StreamInterruptedError,
 )
-from showcaller.actors.policies.retry import NO_BUDGET, Retry, RetryPolicy, Stop, decide
+from showcaller.actors.policies.retry import NO_BUDGET, Retry, RetryPolicy, Stop, cause_of, decide
 
 ANYWHERE = (
     BackendCrashedError,
@@ -42,12 +43,11 @@ ANYWHERE = (
     ServerError,
 )
 ELSEWHERE = (AuthenticationError, BackendDrainedError, BillingError, ModelNotFoundError)
+DIVERTED = (ContentPolicyViolationError, ContextWindowExceededError)
 NOWHERE = (
     AllBackendsFailedError,
     BudgetExceededError,
     ConfigurationError,
-    ContentPolicyViolationError,
-    ContextWindowExceededError,
     DeadlineExceededError,
     InvalidRequestError,
     RequestCancelledError,
@@ -63,7 +63,7 @@ policies = st.builds(
 )
 errors = st.builds(
     lambda kind, retry_after, maybe: kind("no", retry_after=retry_after, maybe_executed=maybe),
-    st.sampled_from(ANYWHERE + ELSEWHERE + NOWHERE),
+    st.sampled_from(ANYWHERE + ELSEWHERE + DIVERTED + NOWHERE),
     st.none() | st.floats(0.0, 60.0),
     st.booleans(),
 )
@@ -118,7 +118,7 @@ def test_every_retry_is_allowed_by_every_rule(
     assert can_pay or not decided.paid
     if decided.elsewhere:
         assert others
-        assert error.retry_elsewhere
+        assert error.retry_elsewhere or isinstance(error, DIVERTED)
         assert decided.delay == 0.0
     else:
         assert here
@@ -159,6 +159,28 @@ def test_a_failure_of_this_backend_alone_is_only_tried_elsewhere(kind):
     """A wrong key stays wrong; another backend has its own."""
     assert decision(kind("no"), others=True) == Retry(0.0, elsewhere=True)
     assert decision(kind("no")) == Stop("no backend is left that could be tried")
+
+
+@pytest.mark.parametrize("kind", DIVERTED)
+def test_what_only_its_own_fallbacks_may_cure_goes_there_or_nowhere(kind):
+    """At once, and never to the same backend again; as a call that is paid for."""
+    assert decision(kind("no"), others=True) == Retry(0.0, elsewhere=True)
+    assert decision(kind("no")) == Stop("no backend is left that could be tried")
+    assert decision(kind("no"), others=True, failures=3) == Stop("num_retries = 2 is used up")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (ContextWindowExceededError, FallbackCause.CONTEXT_WINDOW),
+        (ContentPolicyViolationError, FallbackCause.CONTENT_POLICY),
+        (ServerError, FallbackCause.FAILURE),
+        (AuthenticationError, FallbackCause.FAILURE),
+    ],
+)
+def test_each_error_says_which_fallbacks_may_cure_it(kind, cause):
+    """Two causes have their own; all others share one."""
+    assert cause_of(kind("no")) is cause
 
 
 @pytest.mark.parametrize("kind", NOWHERE)

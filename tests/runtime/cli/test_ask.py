@@ -19,9 +19,11 @@ from tests.runtime.transports.fault_server import (
     Peer,
     Script,
     chunked,
+    completion,
     event,
     good,
     piece,
+    reply,
     sse,
     stall_after,
     then,
@@ -130,6 +132,18 @@ def test_a_stream_that_breaks_keeps_what_came_and_is_1(
     assert result.exit_code == 1
     assert result.stdout == "Hel\n"
     assert result.stderr.splitlines()[-1].startswith("showcaller: ")
+
+
+def test_a_transformed_answer_comes_in_one_piece(
+    invoke: Callable[..., Result], endpoint: FaultServer, pointed_at: dict[str, str]
+) -> None:
+    """And only it; with --json beside the parsed value."""
+    endpoint.play(reply(200, completion(content='Sure: {"n": [1]} ')))
+    result = invoke("ask", "--transform", "extract_json", "hi", **pointed_at)
+    assert (result.exit_code, result.stdout) == (0, '{"n": [1]}\n')
+    result = invoke("ask", "--json", "--transform", "extract_json", "hi", **pointed_at)
+    assert json.loads(result.stdout)["parsed"] == {"n": [1]}
+    assert invoke("ask", "--transform", "extract", "hi", **pointed_at).exit_code == 2
 
 
 def test_a_dash_reads_the_prompt_from_stdin(

@@ -25,7 +25,7 @@ from showcaller.runtime.cli.status import show
 from showcaller.runtime.cli.status_view import as_line, draw
 from showcaller.runtime.control_client import NoAnswer, Report
 from showcaller.runtime.edge import Account
-from showcaller.runtime.status import ActorStatus, BackendStatus, RuntimeStatus
+from showcaller.runtime.status import ActorStatus, BackendStatus, RetryBudgetStatus, RuntimeStatus
 from tests.runtime.cli.conftest import PATIENCE, Command
 from tests.runtime.live import Peer, ready, running
 
@@ -100,6 +100,7 @@ def report(*backends: BackendStatus, pid: int = 12, uptime: float = 5.0, **chang
         backends=backends,
         actors=(actor("recorder"), actor("supervisor")),
         quotas={},
+        retry_budget=RetryBudgetStatus(left=100.0, burst=100.0),
         observations_dropped=0,
         stuck=None,
     )
@@ -363,3 +364,30 @@ def test_a_watch_draws_over_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert "first" not in second
     assert shown.rstrip().endswith("ended\x1b[0m")
     assert pauses == [1.0, 1.0]
+
+
+def test_what_failed_says_when_it_is_tried_again() -> None:
+    """A backend's actor or another; and an open breaker when its probe is due."""
+    given_up = actor("a", state="failed", restarts=5, last_crash="OSError in on_execute", next_start_in=284.2)
+    lines = drawn(
+        report(
+            backend("a", actor=given_up, out_of_service="failed: its actor crashed too often"),
+            backend("b", circuit=CircuitState.OPEN, half_open_in=4.1),
+            actors=(actor("recorder", state="failed", next_start_in=59.5), actor("supervisor")),
+        )
+    )
+    (failed,) = [line for line in lines if "OSError" in line]
+    assert failed.endswith(
+        "failed: its actor crashed too often; tried again in 4 min 45 s; last crash: OSError in on_execute"
+    )
+    assert "open, probe in 5 s" in " ".join(line_of(lines, "b"))
+    assert " ".join(line_of(lines, "recorder")).endswith("tried again in 1 min 0 s")
+
+
+def test_the_retry_budget_is_shown_when_there_is_one() -> None:
+    """In retries that may be made now."""
+    assert "  7 of 100 retries may be made now" in drawn(
+        report(backend("a"), retry_budget=RetryBudgetStatus(left=7.4, burst=100.0))
+    )
+    without = drawn(report(backend("a"), retry_budget=RetryBudgetStatus(left=0.0, burst=0.0)))
+    assert not any("retries" in line for line in without)

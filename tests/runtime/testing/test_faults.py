@@ -43,7 +43,11 @@ EACH = {
     "suspend": faults.suspend(60.0),
     "cancel": faults.cancel(0.5),
     "cancel_everything": faults.cancel_everything(),
-    "add": faults.add(backend("c", max_parallel_requests=2, timeout=9.0, api_key="sk-a-credential")),
+    "batch": faults.batch(20, max_size=4, pause=0.5),
+    "reset": faults.reset("a"),
+    "add": faults.add(
+        backend("c", max_parallel_requests=2, timeout=9.0, api_key="sk-a-credential", supports=["tools"])
+    ),
     "drain": faults.drain("a", timeout=3.0),
     "remove": faults.remove("a"),
     "replace": faults.replace("a", max_parallel_requests=2, idempotent=False),
@@ -87,7 +91,11 @@ def test_a_repr_is_the_call():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in EACH if name not in ("wall_skip", "suspend", "cancel", "cancel_everything", "add")],
+    [
+        name
+        for name in EACH
+        if name not in ("wall_skip", "suspend", "cancel", "cancel_everything", "batch", "add")
+    ],
 )
 def test_a_name_that_does_not_exist_is_refused_when_the_fault_strikes(name, sim):
     """With the names that do."""
@@ -131,6 +139,8 @@ def test_a_name_that_does_not_exist_is_refused_when_the_fault_strikes(name, sim)
         (lambda: faults.suspend(-1), "suspend.duration"),
         (lambda: faults.cancel(0), "cancel.share"),
         (lambda: faults.cancel(nth=0), "cancel.nth"),
+        (lambda: faults.batch(0), "batch.requests"),
+        (lambda: faults.batch(1, pause=-1.0), "batch.pause"),
         (lambda: faults.add("a"), "add.config"),
         (lambda: faults.drain("a", -1), "drain.timeout"),
         (lambda: faults.remove("a", -1), "remove.timeout"),

@@ -173,3 +173,38 @@ def test_a_fault_of_a_backend_that_is_gone_changes_nothing(sim, make):
     sim.advance(5.0)
     assert sim.saboteur.injected == 0
     assert sim.runtime.ask("one").backend == "b"
+
+
+def test_a_batch_is_a_caller_s_that_uses_a_batcher(sim):
+    """One request after the other; what is left leaves with its time."""
+    sim.at(1.0, faults.batch(5, max_size=2, max_wait=3.0, pause=0.5))
+    sim.advance(3.5)
+    (batching,) = sim.batches
+    assert len(batching.added) == 5
+    assert batching.batcher.pending_count == 1
+    sim.advance(10.0)
+    assert all(one.pending.outcome.ok for one in batching.added)
+
+
+def test_a_batcher_s_refusals_are_noted(sim):
+    """As when the runtime stops meanwhile."""
+    sim.at(1.0, faults.batch(2, pause=1.0))
+    sim.advance(1.5)
+    sim.runtime.stop(0.0)
+    sim.advance(1.0)
+    assert any("a batcher refuses: RuntimeStoppedError" in note for note in notes(sim))
+
+
+def test_a_reset_starts_what_has_failed(sim):
+    """What is not there is left alone."""
+    sim.at(0.0, faults.restart_storm("a", 6, 4.5))
+    sim.advance(25.0)
+    assert slot(sim, "a").child.state.value == "failed"
+    sim.at(sim.now, faults.reset("a"))
+    sim.advance(0.1)
+    assert slot(sim, "a").child.state.value == "running"
+    assert sim.runtime.ask("q", model="a").backend == "a"
+    sim.at(sim.now, faults.remove("b"))
+    sim.at(sim.now + 40.0, faults.reset("b"))
+    sim.advance(60.0)
+    assert "b" not in sim.runtime.backends

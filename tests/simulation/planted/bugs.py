@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import builtins
 import heapq
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from attrs import evolve, frozen
 
-from showcaller.actors import arrivals, departures
+from showcaller.actors import arrivals, departures, routing, seat
 from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.deduplicator import Deduplicator
 from showcaller.actors.departures import Departures
-from showcaller.actors.enums import BackendState, CircuitState, LoadBalanceStrategy
+from showcaller.actors.enums import (
+    BackendState,
+    CircuitState,
+    FallbackCause,
+    LoadBalanceStrategy,
+    RequestPriority,
+)
+from showcaller.actors.errors import ResponseValidationError
+from showcaller.actors.fleet import Fleet
 from showcaller.actors.flight import AttemptState, Flight
 from showcaller.actors.health_monitor import HealthBoard
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.child import Child, ChildState
-from showcaller.actors.kernel.restart import RestartHistory
-from showcaller.actors.policies import retry
+from showcaller.actors.kernel.restart import GiveUp, RestartHistory
+from showcaller.actors.messages import Observed
+from showcaller.actors.needs import Needs
+from showcaller.actors.policies import request_queue, retry
+from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.policies.backend_health import BackendHealthMonitor
 from showcaller.actors.policies.circuit_breaker import CircuitBreaker
 from showcaller.actors.policies.health_window import HealthWindow
 from showcaller.actors.policies.load_balancer import LoadBalancer
+from showcaller.actors.policies.open_room import OpenRoom
 from showcaller.actors.policies.peak_ewma import PeakEwma
 from showcaller.actors.policies.quota_ledger import QuotaLedger, _Reservation
+from showcaller.actors.policies.request_batcher import RequestBatcher
 from showcaller.actors.policies.request_queue import RequestQueue
 from showcaller.actors.policies.retry_budget import RetryBudget
+from showcaller.actors.policies.slow_start import LEAST_SHARE
+from showcaller.actors.routing import RoutingTable
 from showcaller.actors.seat import Seat
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
 from showcaller.actors.ticket import Ticket
+from showcaller.runtime import edge
+from showcaller.runtime.batcher import Batcher
 from showcaller.runtime.edge import Edge
 
 
@@ -173,6 +191,56 @@ def seat_leaked_on_cancel(patch: pytest.MonkeyPatch) -> None:
         real(self, [], error)
 
     patch.setattr(Flight, "_clean_up", clean_up)
+
+
+# --- the checks of answers ---
+
+
+@planted
+def refusal_ignored_in_the_end(patch: pytest.MonkeyPatch) -> None:
+    """What a validator says is heard of the first attempt only."""
+    real = seat.check
+
+    def check(request: Any, response: Any) -> Any:
+        return real(evolve(request, validators=()) if response.attempts > 1 else request, response)
+
+    patch.setattr(seat, "check", check)
+
+
+@planted
+def validated_before_it_is_transformed(patch: pytest.MonkeyPatch) -> None:
+    """Validators see the text as the backend sent it."""
+    real = seat.check
+
+    def check(request: Any, response: Any) -> Any:
+        real(evolve(request, transforms=()), response)
+        return real(evolve(request, validators=()), response)
+
+    patch.setattr(seat, "check", check)
+
+
+@planted
+def repeated_for_its_answer(patch: pytest.MonkeyPatch) -> None:
+    """A request that is not idempotent is sent again because its answer was refused."""
+    real = retry.decide
+
+    def decide(policy: Any, error: Any, *, idempotent: bool, **options: Any) -> Any:
+        refused = isinstance(error, ResponseValidationError)
+        return real(policy, error, idempotent=idempotent or refused, **options)
+
+    patch.setattr(arrivals, "decide", decide)
+
+
+@planted
+def shared_whatever_the_checks(patch: pytest.MonkeyPatch) -> None:
+    """Requests that differ in nothing but transforms and validators share an answer."""
+    patch.setattr(edge, "fingerprint", lambda request: "")
+
+
+@planted
+def refused_and_not_paid(patch: pytest.MonkeyPatch) -> None:
+    """The tokens of an answer that was refused are forgotten."""
+    patch.setattr(Seat, "_refuse", lambda self, error, done, ended: self._report(error, begun=True))
 
 
 # --- streams ---
@@ -417,7 +485,7 @@ def priority_inversion(patch: pytest.MonkeyPatch) -> None:
     """The queue is first in, first out, whatever the priority."""
 
     def enqueue(self: RequestQueue[Any], item: Any) -> None:
-        heapq.heappush(self._heap, (0, item.order, item))
+        heapq.heappush(self._heaps[0], (item.order, item))
 
     patch.setattr(RequestQueue, "enqueue", enqueue)
 
@@ -428,9 +496,49 @@ def old_place_lost(patch: pytest.MonkeyPatch) -> None:
 
     def enqueue(self: RequestQueue[Any], item: Any) -> None:
         again = 10**6 if getattr(item, "_numbers", 0) else 0
-        heapq.heappush(self._heap, (-item.priority, item.order + again, item))
+        heapq.heappush(self._heaps[item.priority], (item.order + again, item))
 
     patch.setattr(RequestQueue, "enqueue", enqueue)
+
+
+@planted
+def ageing_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """However long a request has waited, those of higher classes leave before it."""
+    patch.setattr(request_queue, "effective_class", lambda priority, waited, ageing: priority)
+
+
+@planted
+def ageing_into_critical(patch: pytest.MonkeyPatch) -> None:
+    """Who has waited long enough leaves before CRITICAL requests."""
+
+    def effective_class(priority: int, waited: float, ageing: float) -> int:
+        return min(RequestPriority.CRITICAL, priority + int(waited / ageing))
+
+    patch.setattr(request_queue, "effective_class", effective_class)
+
+
+@planted
+def doomed_dispatched(patch: pytest.MonkeyPatch) -> None:
+    """What no backend can answer in time is sent all the same."""
+    patch.setattr(Departures, "_is_doomed", lambda self, flight, now: False)
+
+
+@planted
+def critical_share_ignored(patch: pytest.MonkeyPatch) -> None:
+    """The other classes may take every place at the door."""
+    real = OpenRoom.__init__
+
+    def init(self: OpenRoom, settings: Any) -> None:
+        real(self, settings)
+        self._kept_requests = self._kept_bytes = 0
+
+    patch.setattr(OpenRoom, "__init__", init)
+
+
+@planted
+def critical_waits_behind_all(patch: pytest.MonkeyPatch) -> None:
+    """The door takes everybody for ahead of a CRITICAL request."""
+    patch.setattr(Outlook, "ahead", lambda self, priority: sum(self.waiting))
 
 
 def _choosing(patch: pytest.MonkeyPatch, strategy: LoadBalanceStrategy, choose: Callable[..., str]) -> None:
@@ -636,7 +744,141 @@ def health_of_the_removed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BackendHealthMonitor, "forget", lambda self, backend: None)
 
 
+@planted
+def all_ejected(patch: pytest.MonkeyPatch) -> None:
+    """Every unhealthy backend is left out, however few remain to carry what all have carried."""
+    patch.setattr(routing, "ejected", lambda unhealthy, of: set(unhealthy))
+
+
+@planted
+def none_ejected(patch: pytest.MonkeyPatch) -> None:
+    """An unhealthy backend gets its share as if it were well."""
+    patch.setattr(routing, "ejected", lambda unhealthy, of: set())
+
+
+@planted
+def health_of_the_namesake(patch: pytest.MonkeyPatch) -> None:
+    """What the attempts of a removed backend show is held against the one that has its name now."""
+    real = HealthBoard.hear
+
+    def hear(self: HealthBoard, message: Observed) -> None:
+        if self._last() is message:
+            return
+        ids = {name: slot.id for name, slot in self._find_slots().items()}
+        real(self, Observed(tuple(evolve(s, slot=ids.get(s.backend, s.slot)) for s in message.observations)))
+        self._last = weakref.ref(message)
+
+    patch.setattr(HealthBoard, "hear", hear)
+
+
+@planted
+def drained_and_probed(patch: pytest.MonkeyPatch) -> None:
+    """A backend that takes no attempts is probed all the same."""
+    patch.setattr(BackendSlot, "takes_probe", lambda self, now: self.probe is None or self.probe.done)
+
+
+@planted
+def probes_pile_up(patch: pytest.MonkeyPatch) -> None:
+    """A backend is probed although a probe of it is under way."""
+    real = BackendSlot.takes_probe
+
+    def takes_probe(self: BackendSlot, now: float) -> bool:
+        probe, self.probe = self.probe, None
+        try:
+            return real(self, now)
+        finally:
+            self.probe = probe
+
+    patch.setattr(BackendSlot, "takes_probe", takes_probe)
+
+
+@planted
+def slow_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A backend that has come back never gets more than what it begins with."""
+    patch.setattr(
+        BackendSlot, "warmth", lambda self, now, window: 1.0 if self.warming_since is None else LEAST_SHARE
+    )
+
+
+@planted
+def restarted_at_full_speed(patch: pytest.MonkeyPatch) -> None:
+    """A backend whose actor has been restarted gets its whole share at once."""
+    real = Supervisor.on_restart_due
+
+    def on_restart_due(self: Supervisor, due: Any) -> None:
+        before = {slot: slot.warming_since for slot in self._roster.slots.values()}
+        real(self, due)
+        for slot, since in before.items():
+            slot.warming_since = since
+
+    patch.setattr(Supervisor, "on_restart_due", on_restart_due)
+
+
+# --- batches ---
+
+
+@planted
+def item_lost_from_a_full_batch(patch: pytest.MonkeyPatch) -> None:
+    """The last of a batch that is full is not among those that leave."""
+    _lose_the_last(patch, full=True)
+
+
+@planted
+def item_lost_by_the_timer(patch: pytest.MonkeyPatch) -> None:
+    """The last of a batch that leaves because of its age is forgotten."""
+    _lose_the_last(patch, full=False)
+
+
+def _lose_the_last(patch: pytest.MonkeyPatch, *, full: bool) -> None:
+    real = RequestBatcher.get_batch
+
+    def get_batch(self: RequestBatcher, now: float, *, flush: bool = False) -> Any:
+        batch = real(self, now, flush=flush)
+        if batch is None or (len(batch.requests) == self._max_size) is not full:
+            return batch
+        return evolve(batch, requests=batch.requests[:-1])
+
+    patch.setattr(RequestBatcher, "get_batch", get_batch)
+
+
+@planted
+def batch_timer_not_set_again(patch: pytest.MonkeyPatch) -> None:
+    """When a batch has left, nobody sees to the time of what comes after it."""
+    real = Batcher._set_timer
+
+    def set_timer(self: Batcher, now: float) -> None:
+        if self._batcher._batches == 0:
+            real(self, now)
+
+    patch.setattr(Batcher, "_set_timer", set_timer)
+
+
 # --- supervision ---
+
+
+@planted
+def escalation_reported_twice(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is to be told that a backend was given up is told so twice."""
+    real = Fleet._report
+
+    def report(self: Fleet, slot: BackendSlot, child: Child, decision: Any) -> None:
+        real(self, slot, child, decision)
+        if isinstance(decision, GiveUp):
+            real(self, slot, child, decision)
+
+    patch.setattr(Fleet, "_report", report)
+
+
+@planted
+def reset_keeps_the_crashes(patch: pytest.MonkeyPatch) -> None:
+    """A backend that was reset is started, and its earlier crashes still count."""
+    patch.setattr(RestartHistory, "clear", lambda self: None)
+
+
+@planted
+def reset_leaves_the_breaker_open(patch: pytest.MonkeyPatch) -> None:
+    """A backend that was reset gets no probe before its breaker's time."""
+    patch.setattr(CircuitBreaker, "let_probe", lambda self, now: None)
 
 
 @planted
@@ -734,3 +976,57 @@ def orphan_not_committed(patch: pytest.MonkeyPatch) -> None:
                 attempt.state = AttemptState.COMMITTED
 
     patch.setattr(Flight, "next_attempt", next_attempt)
+
+
+# --- fallbacks and what a request needs ---
+
+
+@planted
+def fallback_restarts_the_count(patch: pytest.MonkeyPatch) -> None:
+    """What has failed in a request's own lane is forgotten with its first fallback."""
+    real, gone_on = RoutingTable.next_departure, set()
+
+    def next_departure(self: RoutingTable, now: float) -> Any:
+        departure = real(self, now)
+        if departure is not None and departure[2] != departure[0].lane and departure[0] not in gone_on:
+            gone_on.add(departure[0])
+            departure[0].tries.clear()
+        return departure
+
+    patch.setattr(RoutingTable, "next_departure", next_departure)
+
+
+@planted
+def smaller_window_after_a_bigger_one(patch: pytest.MonkeyPatch) -> None:
+    """What was too long for one backend may go to one that declares no bigger window."""
+    patch.setattr(Needs, "too_long_for", lambda self, window: self)
+
+
+@planted
+def capability_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A request may go to a backend that does not support what it needs."""
+    patch.setattr(Needs, "are_met_by", lambda self, backend: self.fit(backend))
+
+
+@planted
+def window_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A request may go to a backend that cannot hold it."""
+    patch.setattr(Needs, "fit", lambda self, backend: True)
+
+
+@planted
+def fallback_skipped_while_cooling(patch: pytest.MonkeyPatch) -> None:
+    """A lane whose backends are cooling keeps its requests as if they were merely full."""
+    patch.setattr(BackendSlot, "is_full", lambda self, now: not self.is_eligible(now))
+
+
+@planted
+def fallback_taken_while_full(patch: pytest.MonkeyPatch) -> None:
+    """A lane whose backends are merely full does not keep its requests."""
+    patch.setattr(BackendSlot, "is_full", lambda self, now: False)
+
+
+@planted
+def any_fallback_for_any_cause(patch: pytest.MonkeyPatch) -> None:
+    """What a content filter has refused, or what was too long, goes on to the general fallbacks."""
+    patch.setattr(departures, "cause_of", lambda error: FallbackCause.FAILURE)
