@@ -6,8 +6,31 @@ import pytest
 
 from showcaller.runtime.testing.chaos import chaos
 from showcaller.runtime.testing.errors import SimulationError
-from tests.simulation.planted.bugs import BUGS, Bug
+from tests.simulation.planted import (
+    answer_bugs,
+    health_bugs,
+    quota_bugs,
+    request_bugs,
+    resilience_bugs,
+    route_bugs,
+    supervision_bugs,
+)
+from tests.simulation.planted.bug import Bug
 
+BUGS = [
+    value
+    for module in (
+        request_bugs,
+        answer_bugs,
+        route_bugs,
+        resilience_bugs,
+        health_bugs,
+        quota_bugs,
+        supervision_bugs,
+    )
+    for value in vars(module).values()
+    if isinstance(value, Bug)
+]
 SEEDS = 100
 """So many scenarios a bug may take."""
 
