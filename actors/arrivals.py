@@ -6,6 +6,7 @@ Half of the supervisor's state; Departures is the other.
 from __future__ import annotations
 
 from showcaller.actors.account import observation_of, settlement_of
+from showcaller.actors.attempt import AttemptRecord, AttemptState
 from showcaller.actors.departures import Departures
 from showcaller.actors.errors import (
     BackendCrashedError,
@@ -14,7 +15,7 @@ from showcaller.actors.errors import (
     RateLimitError,
     ShowcallerError,
 )
-from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.log import (

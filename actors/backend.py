@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.errors import BackendUnreachableError
-from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.messages import AttemptFinished, Execute

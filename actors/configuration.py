@@ -7,18 +7,13 @@ from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.canonical import FrozenDict
 from showcaller.actors.endpoints import is_entry_name
 from showcaller.actors.enums import FallbackCause, LoadBalanceStrategy
 from showcaller.actors.errors import UnknownModelError
-from showcaller.actors.settings import (
-    BackendConfig,
-    HealthConfig,
-    QuotaConfig,
-    RouteConfig,
-    RuntimeSettings,
-    TargetConfig,
-)
+from showcaller.actors.route_config import RouteConfig, TargetConfig
+from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
 from showcaller.actors.validators import kind, nearest, refuse, shown
 
 T = TypeVar("T")

@@ -11,9 +11,10 @@ import contextlib
 
 from pykka import ActorDeadError
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.enums import FallbackCause
 from showcaller.actors.errors import BudgetExceededError, ShowcallerError
-from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.messages import Execute, Refused, Reserve, Settlement

@@ -17,7 +17,8 @@ from showcaller.actors.models import ChatRequest, Usage
 from showcaller.actors.transport import Attempt
 
 if TYPE_CHECKING:
-    from showcaller.actors.flight import AttemptRecord, Flight
+    from showcaller.actors.attempt import AttemptRecord
+    from showcaller.actors.flight import Flight
     from showcaller.actors.kernel.reply import ReplyFuture
     from showcaller.actors.probe import Probe
     from showcaller.actors.slot import BackendSlot

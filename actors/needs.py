@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from attrs import evolve, frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import Capability
 from showcaller.actors.models import BYTES_PER_TOKEN, ChatRequest
-from showcaller.actors.settings import BackendConfig
 
 IMAGE_TOKENS = 1_000
 """About what an image costs, whatever its bytes: between OpenAI's 765 for a square of 1,024 pixels and Anthropic's

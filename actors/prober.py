@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.errors import BackendTimeoutError
 from showcaller.actors.kernel.address import Address
 from showcaller.actors.kernel.message import Recipient
@@ -11,7 +12,6 @@ from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.messages import ProbeBackend, ProbeOverdue
 from showcaller.actors.probe import Probe, Probing
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Attempt
 

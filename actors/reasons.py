@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendCrashedError,
@@ -13,7 +14,7 @@ from showcaller.actors.errors import (
     ShowcallerError,
     StreamInterruptedError,
 )
-from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.policies.retry import Stop
 from showcaller.actors.slot import BackendSlot
 

@@ -12,7 +12,7 @@ from showcaller.actors.flight_table import FlightTable
 from showcaller.actors.outbox import Outbox
 from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.policies.retry_budget import RetryBudget
-from showcaller.actors.settings import RouteConfig
+from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.slot import BackendSlot
 
 

@@ -16,7 +16,7 @@ from showcaller.actors.policies.outlier_ejection import ejected
 from showcaller.actors.policies.request_queue import RequestQueue
 from showcaller.actors.policies.way_out import Standing, way_out
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import RouteConfig
+from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.slot import BackendSlot
 
 NONE_WAITS = (0,) * len(RequestPriority)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from showcaller.actors.answer_checks import check, is_checked, parsed_of
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.enums import Source
 from showcaller.actors.errors import (
     BackendCrashedError,
@@ -20,7 +21,6 @@ from showcaller.actors.errors import (
     ResponseValidationError,
     ShowcallerError,
 )
-from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.clock import Clock
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.log import CHECK_RAISED, TRANSPORT_RAISED

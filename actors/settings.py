@@ -1,351 +1,20 @@
-"""What a configuration says, as frozen and validated values. Reading files is runtime/config.py's."""
+"""What a configuration says of the runtime, its quota and its health monitor, as frozen and validated values."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from attrs import Attribute, Factory, evolve, field, frozen
+from attrs import Attribute, field, frozen
 
-from showcaller.actors.canonical import FrozenDict, find_unjsonable, freeze
-from showcaller.actors.endpoints import (
-    as_headers,
-    check_backend_name,
-    check_base_url,
-    check_entry_name,
-    check_route_name,
-    is_header_name,
-)
-from showcaller.actors.enums import BackendType, Capability, FallbackCause, LoadBalanceStrategy
-from showcaller.actors.redaction import redact
-from showcaller.actors.secrets import Secret, as_secret
-from showcaller.actors.strategy import Strategy
 from showcaller.actors.validators import (
+    SECONDS,
     boolean,
     is_number,
-    member,
     number,
     refuse,
     text,
     whole,
 )
-
-HTTP_TYPES = frozenset({BackendType.OPENAI_COMPATIBLE, BackendType.GITHUB_MODELS, BackendType.ANTHROPIC})
-CLI_TYPES = frozenset({BackendType.COPILOT_CLI, BackendType.GH_COPILOT})
-
-_SECONDS = "use seconds greater than 0"
-
-
-@frozen(kw_only=True)
-class Timeouts:
-    """The timeouts of one attempt, in seconds.
-
-    Attributes:
-        connect: until the connection stands.
-        first_token: from sending until the first byte of the answer.
-        idle: between two reads of a stream.
-        total: for the whole attempt.
-    """
-
-    connect: float = field(default=5.0, validator=number(_SECONDS, above=0))
-    first_token: float = field(default=30.0, validator=number(_SECONDS, above=0))
-    idle: float = field(default=15.0, validator=number(_SECONDS, above=0))
-    total: float = field(default=60.0, validator=number(_SECONDS, above=0))
-
-    @classmethod
-    def of_total(cls, total: float) -> Timeouts:
-        """Timeouts for a total alone: only the connection keeps a limit of its own.
-
-        Raises:
-            ConfigurationError: `total` is not a finite number greater than 0.
-        """
-        if not is_number(total) or total <= 0:
-            raise refuse("Timeouts", "total", total, _SECONDS)
-        return cls(connect=min(5.0, total), first_token=total, idle=total, total=total)
-
-    @classmethod
-    def for_type(cls, backend_type: BackendType) -> Timeouts:
-        """The timeouts of a backend that sets none."""
-        return _TIMEOUTS.get(backend_type, _HTTP_TIMEOUTS)
-
-
-_HTTP_TIMEOUTS = Timeouts()
-_TIMEOUTS = {
-    BackendType.COPILOT_CLI: Timeouts.of_total(180.0),
-    BackendType.GH_COPILOT: Timeouts.of_total(30.0),
-    BackendType.EMBEDDED: Timeouts.of_total(60.0),
-}
-
-
-def _as_timeouts(value: Timeouts | float) -> Timeouts:
-    if isinstance(value, Timeouts):
-        return value
-    if not is_number(value) or value <= 0:
-        raise refuse("BackendConfig", "timeout", value, "use seconds greater than 0, or Timeouts(...)")
-    return Timeouts.of_total(value)
-
-
-@frozen(kw_only=True)
-class Limits:
-    """What the provider allows: requests and tokens a minute; None is no limit."""
-
-    rpm: int | None = field(
-        default=None, validator=whole("use requests a minute, 1 or more", least=1, none=True)
-    )
-    tpm: int | None = field(
-        default=None, validator=whole("use tokens a minute, 1 or more", least=1, none=True)
-    )
-
-
-def _as_backend_type(value: BackendType | str) -> BackendType:
-    return member(BackendType, value, "BackendConfig", "backend_type")
-
-
-def _check_driven(owner: object, attribute: Attribute[Any], value: BackendType) -> None:
-    if value is BackendType.AUTO:
-        raise refuse(owner, attribute.name, value.value, "AUTO is a choice among backends; name one type")
-
-
-def _as_secret(value: Secret | str | None) -> Secret | None:
-    return None if value is None else as_secret("BackendConfig", "api_key", value)
-
-
-def _as_options(value: Mapping[str, Any]) -> FrozenDict:
-    if type(value) is FrozenDict:
-        return value
-    fix = "use a mapping of option names to JSON values"
-    if not isinstance(value, Mapping):
-        raise refuse("BackendConfig", "options", value, fix)
-    found = find_unjsonable(value)
-    if found is not None:
-        raise refuse("BackendConfig", f"options.{found[0]}", found[1], fix)
-    options: FrozenDict = freeze(value)
-    return options
-
-
-def _check_endpoint(backend: BackendConfig, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None:
-        check_base_url(backend, attribute, value)
-    elif backend.backend_type in HTTP_TYPES:
-        raise refuse(backend, "base_url", None, 'give the endpoint, such as "https://api.openai.com/v1"')
-
-
-def _check_model(backend: BackendConfig, attribute: Attribute[Any], value: Any) -> None:
-    if value is None:
-        if backend.backend_type in HTTP_TYPES:
-            raise refuse(backend, "model", None, "name the model that this backend serves")
-        return
-    if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
-        raise refuse(backend, "model", value, "use the model's name as the endpoint knows it, without spaces")
-
-
-def _seats(backend: BackendConfig) -> int:
-    if backend.backend_type in CLI_TYPES:
-        return 1
-    return 2 if backend.backend_type is BackendType.EMBEDDED else 64
-
-
-_ALL_CAPABILITIES = frozenset(Capability)
-_CAPABILITIES = {
-    # A CLI takes a prompt and gives a text.
-    BackendType.COPILOT_CLI: frozenset[Capability](),
-    BackendType.GH_COPILOT: frozenset[Capability](),
-    # llama.cpp makes a grammar of a schema; tools it leaves out of the prompt without a word, and images it refuses.
-    BackendType.EMBEDDED: frozenset({Capability.JSON_SCHEMA}),
-}
-
-
-def _as_capabilities(value: Iterable[Capability | str]) -> frozenset[Capability]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise refuse("BackendConfig", "supports", value, 'list what it can do, such as ["tools", "images"]')
-    return frozenset(member(Capability, one, "BackendConfig", "supports") for one in value)
-
-
-@frozen(kw_only=True)
-class BackendConfig:
-    """One endpoint, one credential and one model.
-
-    Attributes:
-        name: unique; `entry`, or `entry/model` where an entry declares several models.
-        backend_type: how it is reached; its value or name is accepted too.
-        enabled: a disabled backend is known and gets no requests.
-        weight: its share among the targets of a weighted route that give none.
-        timeout: of one attempt; a number of seconds is a total. The default depends on the type.
-        max_retries: attempts after the first that one request may make at this backend.
-        rate_limit_rpm: requests a minute, or None.
-        rate_limit_tpm: tokens a minute, or None.
-        model: the model as the endpoint knows it.
-        base_url: of an HTTP endpoint, up to and without /chat/completions.
-        api_key: the credential, or None for an endpoint without one.
-        auth_header: the header that carries the credential.
-        auth_scheme: the word before the credential; empty for none.
-        headers: further headers; the value of one named like a credential becomes a Secret.
-        max_parallel_requests: attempts in flight at once.
-        idempotent: may a request that may have been executed be sent again? False for a CLI.
-        options: the transport's own options, such as n_ctx of an embedded model.
-        supports: what it can do beyond plain chat; Capability members or their values. The default depends on
-            the type: all over HTTP, nothing for a CLI.
-        context_window: tokens of prompt and answer together that it takes, or None when that is not known.
-        entry: the configuration entry it came from; backends of one entry share connections, limits and
-            what is true of the endpoint.
-
-    Raises:
-        ConfigurationError: a field is wrong; the text names it, the value and the fix.
-    """
-
-    name: str = field(validator=check_backend_name)
-    backend_type: BackendType = field(converter=_as_backend_type, validator=_check_driven)
-    enabled: bool = field(default=True, validator=boolean())
-    weight: float = field(default=1.0, validator=number("use a number greater than 0", above=0))
-    timeout: Timeouts = field(
-        default=Factory(lambda self: Timeouts.for_type(self.backend_type), takes_self=True),
-        converter=_as_timeouts,
-    )
-    max_retries: int = field(default=2, validator=whole("use a whole number, 0 or more", least=0))
-    rate_limit_rpm: int | None = field(
-        default=None, validator=whole("use requests a minute, 1 or more, or leave it out", least=1, none=True)
-    )
-    rate_limit_tpm: int | None = field(
-        default=None, validator=whole("use tokens a minute, 1 or more, or leave it out", least=1, none=True)
-    )
-    model: str | None = field(default=None, validator=_check_model)
-    base_url: str | None = field(
-        default=None,
-        validator=_check_endpoint,
-        repr=lambda url: repr(redact(url)) if isinstance(url, str) else repr(url),
-    )
-    api_key: Secret | None = field(default=None, converter=_as_secret)
-    auth_header: str = field(default="Authorization")
-    auth_scheme: str = field(
-        default="Bearer", validator=text('use a word such as "Bearer", or "" for none', empty=True)
-    )
-    headers: Mapping[str, str | Secret] = field(factory=FrozenDict, converter=as_headers)
-    max_parallel_requests: int = field(
-        default=Factory(_seats, takes_self=True), validator=whole("use a whole number, 1 or more", least=1)
-    )
-    idempotent: bool = field(
-        default=Factory(lambda self: self.backend_type not in CLI_TYPES, takes_self=True), validator=boolean()
-    )
-    options: Mapping[str, Any] = field(factory=FrozenDict, converter=_as_options)
-    supports: frozenset[Capability] = field(
-        default=Factory(
-            lambda self: _CAPABILITIES.get(self.backend_type, _ALL_CAPABILITIES), takes_self=True
-        ),
-        converter=_as_capabilities,
-        repr=lambda supports: repr(sorted(one.value for one in supports)),
-    )
-    context_window: int | None = field(
-        default=None,
-        validator=whole("use a number of tokens, 1 or more, or leave it out", least=1, none=True),
-    )
-    entry: str = field(
-        default=Factory(lambda self: str(self.name).partition("/")[0], takes_self=True),
-        validator=check_entry_name,
-    )
-
-    @auth_header.validator
-    def _check_auth_header(self, attribute: Attribute[Any], value: Any) -> None:
-        if not is_header_name(value):
-            raise refuse(self, "auth_header", value, 'use a header name such as "Authorization" or "api-key"')
-
-    @property
-    def limits(self) -> Limits:
-        """The two rate limits together."""
-        return Limits(rpm=self.rate_limit_rpm, tpm=self.rate_limit_tpm)
-
-
-@frozen
-class TargetConfig:
-    """A backend on a route; without a weight it has the backend's own."""
-
-    backend: str = field(validator=check_backend_name)
-    weight: float | None = field(
-        default=None, validator=number("use a number greater than 0", above=0, none=True)
-    )
-
-
-def _as_target(value: TargetConfig | BackendConfig | str) -> TargetConfig:
-    if isinstance(value, TargetConfig):
-        return value
-    return TargetConfig(value.name if isinstance(value, BackendConfig) else value)
-
-
-def _as_targets(value: Any) -> tuple[TargetConfig, ...]:
-    if not isinstance(value, (list, tuple)) or not value:
-        raise refuse(
-            "RouteConfig", "targets", value, 'list at least one backend, such as [{ backend = "local" }]'
-        )
-    targets = tuple(_as_target(one) for one in value)
-    names = [target.backend for target in targets]
-    for name in names:
-        if names.count(name) > 1:
-            raise refuse(
-                "RouteConfig", "targets", name, "list each backend once; a greater weight gives it more"
-            )
-    return targets
-
-
-def _as_strategy(value: LoadBalanceStrategy | Strategy | str) -> LoadBalanceStrategy | Strategy:
-    if isinstance(value, (LoadBalanceStrategy, str)) or not callable(getattr(value, "choose", None)):
-        return member(LoadBalanceStrategy, value, "RouteConfig", "routing_strategy")
-    if isinstance(value, type):
-        raise refuse("RouteConfig", "routing_strategy", value, f"give an instance of it: {value.__name__}()")
-    return value
-
-
-def _names_of(cause: FallbackCause) -> Any:
-    def convert(value: Any) -> tuple[str, ...]:
-        listed = isinstance(value, (list, tuple)) and all(isinstance(one, str) and one for one in value)
-        if not listed or len(set(value)) < len(value):
-            fix = 'list routes, backends or models, each once, such as ["smart"]'
-            raise refuse("RouteConfig", cause.value, value, fix)
-        return tuple(value)
-
-    return field(default=(), converter=convert)
-
-
-@frozen(kw_only=True)
-class RouteConfig:
-    """A name that stands for several backends and how one of them is chosen.
-
-    Attributes:
-        name: what callers give as `model`.
-        routing_strategy: a LoadBalanceStrategy or its value, or a Strategy of your own.
-        targets: the backends; their names are accepted too.
-        allowed_fails: failures in a row after which a backend is left alone for a while.
-        cooldown_time: seconds for which it is left alone.
-        slow_start: seconds after which a backend that has come back gets its whole share again, beginning with a
-            tenth; 0: at once.
-        fallbacks: where a request goes on when this route's backends fail or cannot be used, the preferred first:
-            routes, backends or models, as `model` may name them.
-        context_window_fallbacks: the same when the request is too long; only backends with a bigger window.
-        content_policy_fallbacks: the same when a content filter has refused it.
-    """
-
-    name: str = field(validator=check_route_name)
-    routing_strategy: LoadBalanceStrategy | Strategy = field(
-        default=LoadBalanceStrategy.ROUND_ROBIN, converter=_as_strategy
-    )
-    targets: tuple[TargetConfig, ...] = field(converter=_as_targets)
-    allowed_fails: int = field(default=5, validator=whole("use a whole number, 1 or more", least=1))
-    cooldown_time: float = field(default=5.0, validator=number(_SECONDS, above=0))
-    slow_start: float = field(default=30.0, validator=number("use seconds, 0 or more", least=0))
-    fallbacks: tuple[str, ...] = _names_of(FallbackCause.FAILURE)
-    context_window_fallbacks: tuple[str, ...] = _names_of(FallbackCause.CONTEXT_WINDOW)
-    content_policy_fallbacks: tuple[str, ...] = _names_of(FallbackCause.CONTENT_POLICY)
-
-    def fallbacks_for(self, cause: FallbackCause) -> tuple[str, ...]:
-        """The names to go on with, for that cause."""
-        names: tuple[str, ...] = getattr(self, cause.value)
-        return names
-
-    def without_fallbacks(self, gone: Container[str]) -> RouteConfig:
-        """The same without the fallbacks of those names."""
-        left: dict[str, Any] = {
-            cause.value: tuple(name for name in self.fallbacks_for(cause) if name not in gone)
-            for cause in FallbackCause
-        }
-        return evolve(self, **left)
 
 
 def _check_share(owner: object, attribute: Attribute[Any], value: Any) -> None:
@@ -376,7 +45,7 @@ class HealthConfig:
     probe_interval: float | None = field(
         default=None, validator=number("use seconds, above 0, or leave it out", above=0, none=True)
     )
-    probe_timeout: float = field(default=5.0, validator=number(_SECONDS, above=0))
+    probe_timeout: float = field(default=5.0, validator=number(SECONDS, above=0))
 
 
 @frozen(kw_only=True)
@@ -402,7 +71,7 @@ class RuntimeSettings:
     model: str | None = field(
         default=None, validator=text("name a route, a backend or a model, or leave it out", none=True)
     )
-    timeout: float = field(default=120.0, validator=number(_SECONDS, above=0))
+    timeout: float = field(default=120.0, validator=number(SECONDS, above=0))
     num_retries: int = field(default=2, validator=whole("use a whole number, 0 or more", least=0))
     retry_budget: float = field(
         default=0.1, validator=number("use retries a request, 0 or more, such as 0.1", least=0)
@@ -415,7 +84,7 @@ class RuntimeSettings:
         default=256 * 2**20, validator=whole("use a whole number of bytes, 1 or more", least=1)
     )
     critical_share: float = field(default=0.2, validator=_check_share)
-    ageing: float = field(default=10.0, validator=number(_SECONDS, above=0))
+    ageing: float = field(default=10.0, validator=number(SECONDS, above=0))
     stop_timeout: float = field(default=5.0, validator=number("use seconds, 0 or more", least=0))
-    reader_timeout: float = field(default=60.0, validator=number(_SECONDS, above=0))
+    reader_timeout: float = field(default=60.0, validator=number(SECONDS, above=0))
     control: bool = field(default=True, validator=boolean())

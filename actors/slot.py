@@ -6,8 +6,9 @@ import random
 
 from pykka import ActorDeadError
 
+from showcaller.actors.attempt import AttemptRecord
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import BackendState, CircuitState
-from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.kernel.child import Child, ChildState
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.messages import DrainBackend, Execute, Key
@@ -15,7 +16,6 @@ from showcaller.actors.policies.backend_latency import BackendLatency
 from showcaller.actors.policies.circuit_breaker import BreakerSettings, CircuitBreaker
 from showcaller.actors.policies.slow_start import warmth
 from showcaller.actors.probe import Probe
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
 
 

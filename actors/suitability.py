@@ -6,7 +6,7 @@ from showcaller.actors.enums import FallbackCause
 from showcaller.actors.errors import ConfigurationError, ContextWindowExceededError
 from showcaller.actors.needs import Needs
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import RouteConfig
+from showcaller.actors.route_config import RouteConfig
 
 
 def lanes_for(roster: Roster, route: RouteConfig, needs: Needs) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.models import Usage
-from showcaller.actors.settings import Timeouts
 
 
 @frozen(kw_only=True, eq=False)

@@ -16,6 +16,8 @@ Check = Callable[[Any, "Attribute[Any]", Any], None]
 E = TypeVar("E", bound=enum.Enum)
 
 LONGEST_VALUE_SHOWN = 80
+SECONDS = "use seconds greater than 0"
+"""The fix of a duration that is none."""
 
 
 class InvalidFieldError(ConfigurationError):

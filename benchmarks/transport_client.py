@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 from benchmarks.clients import Call
 from benchmarks.completion import MODEL, payload
-from showcaller.actors.settings import Timeouts
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.transport import Attempt, Done, Failed
 from showcaller.runtime.transports.http import HttpTransport
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from showcaller.actors.answer_checks import validate_response_content
+    from showcaller.actors.backend_config import BackendConfig, Limits, Timeouts
     from showcaller.actors.configuration import RuntimeConfig
     from showcaller.actors.enums import (
         BackendState,
@@ -78,17 +79,9 @@ if TYPE_CHECKING:
         UsageQuota,
         UsageRecord,
     )
+    from showcaller.actors.route_config import RouteConfig, TargetConfig
     from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
-    from showcaller.actors.settings import (
-        BackendConfig,
-        HealthConfig,
-        Limits,
-        QuotaConfig,
-        RouteConfig,
-        RuntimeSettings,
-        TargetConfig,
-        Timeouts,
-    )
+    from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
     from showcaller.actors.strategy import Candidate, Strategy
     from showcaller.actors.transforms import (
         ExtractCodeTransformer,
@@ -189,6 +182,7 @@ __all__ = [
 
 _HOMES = {
     "showcaller.actors.answer_checks": "validate_response_content",
+    "showcaller.actors.backend_config": "BackendConfig Limits Timeouts",
     "showcaller.actors.configuration": "RuntimeConfig",
     "showcaller.actors.enums": """
         BackendState BackendType Capability CircuitState LoadBalanceStrategy RequestPriority
@@ -216,10 +210,9 @@ _HOMES = {
         ABTestVariant BackendCapability BackendHealthStatus BackendVersion BatchRequest
         CachedResponse QueuedRequest RecordedRequest UsageQuota UsageRecord
     """,
+    "showcaller.actors.route_config": "RouteConfig TargetConfig",
     "showcaller.actors.secrets": "CommandSecret EnvSecret FileSecret Secret",
-    "showcaller.actors.settings": """
-        BackendConfig HealthConfig Limits QuotaConfig RouteConfig RuntimeSettings TargetConfig Timeouts
-    """,
+    "showcaller.actors.settings": "HealthConfig QuotaConfig RuntimeSettings",
     "showcaller.actors.strategy": "Candidate Strategy",
     "showcaller.actors.transforms": """
         ExtractCodeTransformer ExtractJsonTransformer MarkdownToTextTransformer

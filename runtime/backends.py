@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import evolve
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError, ShowcallerError
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, Provoke, ResetBackend
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Transport
 from showcaller.actors.validators import is_number

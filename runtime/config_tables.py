@@ -16,20 +16,13 @@ from attrs import field, frozen
 from cattrs import Converter
 from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError
 
+from showcaller.actors.backend_config import BackendConfig, Limits, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.route_config import RouteConfig, TargetConfig
 from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
-from showcaller.actors.settings import (
-    BackendConfig,
-    HealthConfig,
-    Limits,
-    QuotaConfig,
-    RouteConfig,
-    RuntimeSettings,
-    TargetConfig,
-    Timeouts,
-)
+from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
 from showcaller.actors.validators import InvalidFieldError, nearest, shown
 from showcaller.runtime.presets import NOT_DRIVEN, PRESETS, Preset
 

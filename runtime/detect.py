@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
 from showcaller.actors.secrets import EnvSecret
-from showcaller.actors.settings import BackendConfig, RuntimeSettings
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.presets import NOT_DRIVEN, PRESETS
 
 DEFAULT_OPENAI_MODEL = "gpt-5-mini"

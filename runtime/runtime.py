@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import pykka
 
 from showcaller.actors.analytics import UsageTable
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError
 from showcaller.actors.escalation import Escalation, OnFailed
@@ -27,7 +28,6 @@ from showcaller.actors.log import AUTO_CHOSE, CALLBACK_LOST, RUNTIME_FAILED, RUN
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.actors.recorder import Recordings
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Transport
 from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from showcaller.actors.analytics import Analytics, UsageTable
 from showcaller.actors.arrivals import Arrivals
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.deduplicator import Deduplicator
 from showcaller.actors.departures import Departures
@@ -36,7 +37,6 @@ from showcaller.actors.prober import Prober
 from showcaller.actors.quota_manager import QuotaBook, QuotaManager
 from showcaller.actors.recorder import Recorder, Recordings
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
 from showcaller.actors.transport import Transport

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.secrets import CommandSecret, EnvSecret, Secret
-from showcaller.actors.settings import BackendConfig
 from showcaller.runtime.cli.checks import Check
 from showcaller.runtime.cli.output import in_home
 from showcaller.runtime.config import load_config

@@ -9,10 +9,12 @@ from typing import Final
 
 from attrs import frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType, LoadBalanceStrategy
 from showcaller.actors.kernel.clock import SystemClock
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, TargetConfig
+from showcaller.actors.route_config import RouteConfig, TargetConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.cli.witness import Witness
 from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.transports.factory import TransportFactory

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 from attrs import define, field, frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.errors import BackendUnreachableError, ShowcallerError
 from showcaller.actors.kernel.clock import Clock
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Attempt, Done, Failed, Sent, TransportEvent
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.call import Call

@@ -7,18 +7,12 @@ from typing import Any, cast
 
 from attrs import evolve
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.response_validators import finish_reason, matches
-from showcaller.actors.settings import (
-    BackendConfig,
-    HealthConfig,
-    QuotaConfig,
-    RouteConfig,
-    RuntimeSettings,
-    TargetConfig,
-    Timeouts,
-)
+from showcaller.actors.route_config import RouteConfig, TargetConfig
+from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
 from showcaller.runtime.prompt import Options
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.behaviour import Behaviour

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from attrs import field, fields, frozen
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.errors import ConfigurationError
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.validators import is_number, nearest, refuse
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, fields
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.errors import ConfigurationError, ShowcallerError
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.validators import is_number, refuse
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.testing.batching import Batching

@@ -10,13 +10,13 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self, Unpack
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.escalation import Escalation
 from showcaller.actors.kernel.actor import MARK
 from showcaller.actors.kernel.context import paced_by
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.validators import nearest
 from showcaller.runtime.config import load_config
 from showcaller.runtime.prompt import Options

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import BackendRetiredError, ConfigurationError
 from showcaller.actors.kernel.clock import Clock
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Attempt, Failed, Transport, TransportEvent
 from showcaller.actors.validators import nearest
 

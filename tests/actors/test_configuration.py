@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import FallbackCause, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError, UnknownModelError
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, TargetConfig
+from showcaller.actors.route_config import RouteConfig, TargetConfig
+from showcaller.actors.settings import RuntimeSettings
 
 
 def _backend(name: str, model: str | None = None, **fields: Any) -> BackendConfig:

@@ -12,9 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from showcaller.actors.attempt import LIVE, AttemptState
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import RequestCancelledError, ServerError, StreamInterruptedError
-from showcaller.actors.flight import LIVE, AttemptState, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.models import Answered, BackendResponse, ChatRequest, StreamChunk
 from showcaller.actors.stream_buffer import REPLAY
 from showcaller.actors.ticket import Ticket

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import Capability
 from showcaller.actors.models import ChatRequest
 from showcaller.actors.needs import IMAGE_TOKENS, Needs
-from showcaller.actors.settings import BackendConfig
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from attrs import evolve
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import Capability, CircuitState, RequestPriority
 from showcaller.actors.errors import (
     AllBackendsFailedError,
@@ -24,7 +25,6 @@ from showcaller.actors.models import ChatRequest, StreamChunk
 from showcaller.actors.needs import Needs
 from showcaller.actors.policies.circuit_breaker import BreakerSettings
 from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, poisoned, too_late
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.ticket import Ticket
 

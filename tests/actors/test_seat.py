@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from showcaller.actors.attempt import AttemptState
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import (
@@ -17,11 +19,10 @@ from showcaller.actors.errors import (
     RequestCancelledError,
     ServerError,
 )
-from showcaller.actors.flight import AttemptState, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.clock import TimerHeap
 from showcaller.actors.models import ChatRequest, Usage
 from showcaller.actors.seat import STALL_POLL, Seat
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.stream_buffer import ROOM
 from showcaller.actors.ticket import Ticket
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent

@@ -9,20 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig, Limits, Timeouts
 from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
+from showcaller.actors.route_config import RouteConfig, TargetConfig
 from showcaller.actors.secrets import EnvSecret, Secret
-from showcaller.actors.settings import (
-    BackendConfig,
-    HealthConfig,
-    Limits,
-    QuotaConfig,
-    RouteConfig,
-    RuntimeSettings,
-    TargetConfig,
-    Timeouts,
-)
+from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
 from showcaller.actors.strategy import Candidate
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from showcaller.actors import flight, flight_table, ticket
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import OverloadedError, RuntimeStoppedError, ServerError
 from showcaller.actors.flight_table import FlightTable
@@ -12,7 +13,7 @@ from showcaller.actors.kernel.clock import TimerHeap
 from showcaller.actors.models import ChatRequest, RequestContext
 from showcaller.actors.outbox import Outbox
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import BackendConfig, RuntimeSettings
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime import edge
 from showcaller.runtime.edge import Account, Edge
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from showcaller.actors import cancel
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.errors import RequestCancelledError, ShowcallerError
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Attempt
 from showcaller.runtime.transports import http_exchange
 from showcaller.runtime.transports.http_exchange import Exchange

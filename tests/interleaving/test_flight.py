@@ -7,9 +7,10 @@ from contextlib import suppress
 from attrs import define, field
 
 from showcaller.actors import cancel, flight, stream_buffer, ticket
+from showcaller.actors.attempt import AttemptRecord, AttemptState
 from showcaller.actors.enums import RequestPriority
 from showcaller.actors.errors import RequestCancelledError, ServerError, StreamInterruptedError
-from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.models import Answered, BackendResponse, ChatRequest, Errored, StreamChunk
 from showcaller.actors.stream_buffer import StreamReader
 from showcaller.actors.ticket import Ticket

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RequestCancelledError
 from showcaller.actors.models import Usage
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
 from showcaller.runtime.runtime import Runtime
 

@@ -15,9 +15,9 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError, ShowcallerError
-from showcaller.actors.settings import BackendConfig, Timeouts
 from showcaller.actors.transport import Attempt, Done, Failed
 from showcaller.runtime.config import load_config
 from showcaller.runtime.logging import set_up_logging

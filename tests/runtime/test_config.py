@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.route_config import TargetConfig
 from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
-from showcaller.actors.settings import BackendConfig, HealthConfig, TargetConfig, Timeouts
+from showcaller.actors.settings import HealthConfig
 from showcaller.runtime.config import load_config, parse_config
 from showcaller.runtime.presets import PRESETS
 from showcaller.runtime.search_path import config_places, find_config

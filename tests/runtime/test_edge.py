@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import (
@@ -33,7 +34,8 @@ from showcaller.actors.models import BackendResponse, ChatRequest, RequestContex
 from showcaller.actors.outbox import Outbox
 from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.roster import Roster
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.edge import Edge
 
 BOUND = 10.0

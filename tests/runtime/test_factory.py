@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.kernel.clock import SystemClock
-from showcaller.actors.settings import BackendConfig, Timeouts
 from showcaller.actors.transport import Attempt, Done, Failed, Transport, TransportEvent
 from showcaller.runtime.transports.factory import TransportFactory
 from tests.runtime.transports.fault_server import FaultServer, Peer, good

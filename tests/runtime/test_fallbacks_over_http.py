@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ConfigurationError
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.runtime import Runtime
 
 ANSWER = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendState
-from showcaller.actors.settings import BackendConfig, HealthConfig
+from showcaller.actors.settings import HealthConfig
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.transports.fault_server import FaultServer, Peer, reply
 

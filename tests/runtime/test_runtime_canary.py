@@ -13,11 +13,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.messages import Provoke
 from showcaller.actors.secrets import Secret
-from showcaller.actors.settings import BackendConfig, RuntimeSettings
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.live import PATIENCE, Outcomes
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import BackendUnreachableError, StreamInterruptedError
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.transports.model_store import ensure_model
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import (
     AllBackendsFailedError,
@@ -16,7 +17,8 @@ from showcaller.actors.errors import (
     DeadlineExceededError,
 )
 from showcaller.actors.models import BackendResponse
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.distributions import Constant

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import RequestPriority
 from showcaller.actors.errors import DeadlineExceededError
 from showcaller.actors.policies.admission import Outlook
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.assertions import assert_invariants
 from showcaller.runtime.testing.backend import Condition, SimulatedBackend

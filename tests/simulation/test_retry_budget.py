@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.report import Report
 from showcaller.runtime.testing.simulation import Simulation

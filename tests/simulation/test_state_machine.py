@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import LoadBalanceStrategy
 from showcaller.actors.errors import ShowcallerError
-from showcaller.actors.settings import BackendConfig, QuotaConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import QuotaConfig, RuntimeSettings
 from showcaller.runtime.testing.client import Plan
 from showcaller.runtime.testing.saboteur import Crash
 from showcaller.runtime.testing.schedule import DrawnSchedule

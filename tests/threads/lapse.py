@@ -10,12 +10,12 @@ from typing import Any
 
 from attrs import evolve
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.clock import SystemClock, TimerHeap
 from showcaller.actors.kernel.mailbox import Mailbox
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.workers import ThreadWorkers
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Attempt, Pause, TransportEvent
 from showcaller.runtime.machine import ThreadMachine
 from showcaller.runtime.testing.backend import SimulatedBackend

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, Timeouts
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.live import Gate
 from tests.runtime.live import Peer as ScriptedPeer

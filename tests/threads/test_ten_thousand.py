@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import ShowcallerError
 from showcaller.actors.flight import Flight
 from showcaller.actors.messages import Provoke
 from showcaller.actors.models import Outcome
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.runtime import Runtime

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RequestCancelledError
 from showcaller.actors.kernel.cell import Cell
@@ -18,7 +19,8 @@ from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.workers import Job
 from showcaller.actors.messages import Escalated, Provoke
 from showcaller.actors.models import ChatRequest, Usage
-from showcaller.actors.settings import BackendConfig, HealthConfig, QuotaConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
 from showcaller.actors.transport import Attempt, Done, Failed, Pause, Sent, TransportEvent
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from showcaller.actors.attempt import AttemptState
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendDrainedError,
     ConfigurationError,
     UnknownModelError,
 )
-from showcaller.actors.flight import AttemptState
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend
 from showcaller.actors.transport import Chunk, Sent

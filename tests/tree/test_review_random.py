@@ -27,7 +27,8 @@ from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, RetryDue
 from showcaller.actors.models import Answered
-from showcaller.actors.settings import QuotaConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import QuotaConfig, RuntimeSettings
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent, TransportEvent
 from showcaller.runtime.pending import Pending

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.enums import CircuitState
 from showcaller.actors.errors import (
     BackendDrainedError,
@@ -18,7 +19,6 @@ from showcaller.actors.errors import (
     RateLimitError,
     StreamInterruptedError,
 )
-from showcaller.actors.flight import AttemptRecord
 from showcaller.actors.messages import AttemptFinished, Sweep
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import GRACE

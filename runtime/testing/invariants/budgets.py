@@ -6,8 +6,9 @@ from typing import Any
 
 from attrs import frozen
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.errors import BackendUnreachableError, ShowcallerError
-from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.messages import AttemptFinished, DrainDue, Granted, RetryDue, Sweep
 from showcaller.actors.models import Errored
 from showcaller.actors.slot import BackendSlot

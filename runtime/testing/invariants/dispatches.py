@@ -6,9 +6,10 @@ from collections import deque
 
 from attrs import evolve, frozen
 
+from showcaller.actors.attempt import AttemptRecord, AttemptState
 from showcaller.actors.enums import CircuitState
 from showcaller.actors.errors import RateLimitError
-from showcaller.actors.flight import AttemptRecord, AttemptState, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import AttemptFinished, DrainBackend, Execute
 from showcaller.actors.slot import BackendSlot

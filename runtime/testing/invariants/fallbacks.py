@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from showcaller.actors.attempt import AttemptRecord
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendState
 from showcaller.actors.errors import ContentPolicyViolationError, ContextWindowExceededError
-from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import AttemptFinished, Execute
 from showcaller.actors.models import BYTES_PER_TOKEN
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.view import View

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.enums import BackendState, CircuitState, LoadBalanceStrategy, RequestPriority
-from showcaller.actors.flight import AttemptRecord, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import AttemptFinished, Reserve
+from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.routing import Lane, RoutingTable
-from showcaller.actors.settings import RouteConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.latencies import LatencyChecks

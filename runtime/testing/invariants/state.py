@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from showcaller.actors.attempt import LIVE
 from showcaller.actors.enums import CircuitState
-from showcaller.actors.flight import LIVE, Flight
+from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import Coalesce, FlightDone, Key, Reserve, RetryDue, Route, Settle
 from showcaller.actors.slot import BackendSlot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from showcaller.actors.flight import AttemptRecord
+from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.kernel.actor import MARK
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import Key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from showcaller.actors.enums import BackendState, CircuitState
-from showcaller.actors.settings import RouteConfig
+from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.slot import BackendSlot
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.view import View

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import BackendTimeoutError, RequestCancelledError, ServerError
 from showcaller.actors.models import Usage
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Attempt, Done, Failed, Sent, TransportEvent
 from showcaller.runtime.cli.witness import Witness
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.client import Plan
 from showcaller.runtime.testing.distributions import Constant

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.kernel.clock import SystemClock
-from showcaller.actors.settings import BackendConfig
 from showcaller.actors.transport import Attempt, Pause, TransportEvent
 from showcaller.runtime.testing.backend import SimulatedBackend
 from showcaller.runtime.testing.behaviour import Behaviour

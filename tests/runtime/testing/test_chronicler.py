@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.simulation import Simulation
 

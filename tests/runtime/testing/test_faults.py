@@ -6,12 +6,12 @@ import random
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import (
     ConfigurationError,
 )
 from showcaller.actors.kernel.message import Down
-from showcaller.actors.settings import BackendConfig
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.chaos import chaos
 from showcaller.runtime.testing.dice import SeededDice

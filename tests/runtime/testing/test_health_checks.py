@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.health_monitor import HealthBoard, HealthMonitor
 from showcaller.actors.messages import Observed
 from showcaller.actors.policies.health_window import HealthWindow
-from showcaller.actors.settings import BackendConfig, RuntimeSettings
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.simulation import Simulation
 

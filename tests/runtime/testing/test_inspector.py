@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import LoadBalanceStrategy
 from showcaller.actors.flight import Flight
 from showcaller.actors.policies.circuit_breaker import CircuitBreaker
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
 from showcaller.runtime.testing import faults

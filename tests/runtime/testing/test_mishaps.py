@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
     AuthenticationError,
@@ -26,7 +27,6 @@ from showcaller.actors.errors import (
     RequestCancelledError,
     ServerError,
 )
-from showcaller.actors.settings import BackendConfig, Timeouts
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Pause, Sent
 from showcaller.runtime.testing.backend import Condition, SimulatedBackend
 from showcaller.runtime.testing.behaviour import Behaviour

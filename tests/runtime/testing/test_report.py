@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import RequestPriority
 from showcaller.actors.errors import (
@@ -23,7 +24,8 @@ from showcaller.actors.errors import (
 )
 from showcaller.actors.messages import Provoke
 from showcaller.actors.models import ChatRequest, RequestContext
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.attempt_report import AttemptReport
 from showcaller.runtime.testing.backend import Served

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import (
     ConfigurationError,
@@ -15,7 +16,8 @@ from showcaller.actors.errors import (
     RuntimeStoppedError,
 )
 from showcaller.actors.models import Answered, RequestContext
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.client import Plan
 from showcaller.runtime.testing.distributions import Constant

@@ -10,10 +10,12 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from showcaller import testing
+from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.testing.client import Plan
 from showcaller.runtime.testing.report import Report
 from showcaller.runtime.testing.scenario import Planned, Scenario

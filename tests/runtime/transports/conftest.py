@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import pytest
 from attrs import frozen
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Attempt
 from showcaller.runtime.transports.model_store import ensure_model
 

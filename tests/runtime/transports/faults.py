@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from showcaller.actors.settings import Timeouts
+from showcaller.actors.backend_config import Timeouts
 from tests.runtime.transports.fault_server import (
     GOOD_EVENTS,
     PATIENCE,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.errors import (
     BackendCrashedError,
     BackendTimeoutError,
@@ -25,7 +26,6 @@ from showcaller.actors.errors import (
     InvalidRequestError,
     RequestCancelledError,
 )
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
 from showcaller.runtime.transports.embedded import EmbeddedTransport
 from showcaller.runtime.transports.embedded_model import EmbeddedModel, ModelParameters
@@ -402,7 +402,7 @@ def test_a_wrong_number_is_named(model_path: Path, wrong: dict[str, Any]) -> Non
 SCRIPT = """
 import json, os, sys, threading, time
 from pathlib import Path
-from showcaller.actors.settings import Timeouts
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.transport import Attempt
 from showcaller.runtime.transports.embedded import EmbeddedTransport
 

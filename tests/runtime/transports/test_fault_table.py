@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from showcaller.actors.backend_config import BackendConfig, Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import AllBackendsFailedError, ShowcallerError, StreamInterruptedError
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.models import BackendResponse
-from showcaller.actors.settings import BackendConfig, RouteConfig, RuntimeSettings, Timeouts
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
 from showcaller.runtime.machine import ThreadMachine
 from showcaller.runtime.runtime import Runtime
 from tests.runtime.transports.fault_server import PATIENCE, FaultServer, good

@@ -14,6 +14,7 @@ import trustme
 import urllib3.connectionpool
 from requests.adapters import HTTPAdapter
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
     BackendTimeoutError,
@@ -22,7 +23,6 @@ from showcaller.actors.errors import (
     MalformedResponseError,
     RequestCancelledError,
 )
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Done
 from showcaller.runtime.transports.http_endpoint import HttpEndpoint
 from tests.runtime.transports.contract import done_of, error_of

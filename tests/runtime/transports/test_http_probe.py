@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
     AuthenticationError,
@@ -18,7 +19,6 @@ from showcaller.actors.errors import (
 )
 from showcaller.actors.probe import Probing
 from showcaller.actors.secrets import Secret
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Failed, Sent
 from tests.runtime.transports.contract import done_of
 from tests.runtime.transports.fault_server import FaultServer, Peer, good, reply

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.errors import (
     BackendTimeoutError,
@@ -16,7 +17,6 @@ from showcaller.actors.errors import (
     BillingError,
     RequestCancelledError,
 )
-from showcaller.actors.settings import Timeouts
 from showcaller.actors.transport import Chunk, Sent, TransportEvent
 from tests.runtime.transports.contract import done_of, error_of, read_until_chunk
 from tests.runtime.transports.fault_server import (
