@@ -164,7 +164,9 @@ class Departures:
             return
         flight, now = record.flight, self._clock.now()
         deadline = min(flight.deadline, now + slot.config.timeout.total)
-        if not slot.takes(record, now) or not flight.dispatched(record, deadline):
+        # Another attempt may have shown meanwhile that it can be cured elsewhere only.
+        astray = record.lane not in flight.lanes or slot not in self._table.slots_of(flight)
+        if astray or not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.take_back(slot, record)
             return
         if flight.dispatches == 1:

@@ -127,8 +127,23 @@ class _Inquiry:
             )
         except OSError as error:
             # One that stops meanwhile takes its socket away first.
-            return self._no_answer(f"did not answer: {error}") if self._found.path.exists() else None
+            if not self._found.path.exists() or self._is_dead():
+                return None
+            return self._no_answer(f"did not answer: {error}")
         return self._read(line)
+
+    def _is_dead(self) -> bool:
+        """Did it die with the question in its hands? Then nobody takes a second; its socket is removed."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as second:
+            second.settimeout(self._seconds)
+            try:
+                second.connect(os.fspath(self._found.path))
+            except ConnectionRefusedError:
+                self._found.path.unlink(missing_ok=True)
+                return True
+            except OSError:
+                return False
+        return False
 
     def _pieces(self, until: float) -> Iterator[bytes]:
         length = 0

@@ -278,9 +278,14 @@ class Simulation:
     def run(self) -> Report:
         """Let everything happen that is planned, and wait until every request has its outcome."""
         self.world.run_until(START + self._last)
+        items = [item for batching in self.batches for item in batching.added]
         deadlines = [client.sent.deadline for client in self.clients if client.sent.completed is None]
+        deadlines += [item.deadline for item in items if not item.pending.done()]
         longest = max(deadlines, default=0.0) - self.world.clock.now() + 1.0
-        self.world.pass_until(lambda: self.runtime._edge.account.open == 0, longest)
+        self.world.pass_until(
+            lambda: self.runtime._edge.account.open == 0 and all(item.pending.done() for item in items),
+            longest,
+        )
         self.advance(SETTLING)
         self.inspector.at_end()
         return Report.of(self)

@@ -88,12 +88,14 @@ class BudgetChecks:
             flight, dispatches = self._granted
             if dispatches == 0 and flight.dispatches:
                 level = min(burst, level + settings.retry_budget)
+        there, ended = tree.roster.retry_budget.level(now), 0
         for end in self._alone.values():
             flight = end.record.flight
             if end.slot.in_flight.get(end.record.key) is end.record:
                 continue
             if flight.done:
                 self._had[flight.order] = level
+                ended += 1
             elif not self._is_free(end):
                 level -= 1.0
                 if level < -ROUNDING:
@@ -102,8 +104,12 @@ class BudgetChecks:
                         f"request {flight.id}",
                         f"is tried again, and the retry budget had only {level + 1:.3f} tokens",
                     )
+        paid_in_vain = round(level - there)
+        if 0 < paid_in_vain <= ended:
+            # They were to be tried again, and then no backend could have answered in time.
+            level -= paid_in_vain
         self._level, self._at = max(0.0, level), now
-        there = tree.roster.retry_budget.level(now)
+        self._ends, self._alone, self._granted = [], {}, None
         if abs(there - self._level) > ROUNDING:
             self._findings.say(
                 "account", "the retry budget", f"has {there:.3f} tokens, and should have {self._level:.3f}"

@@ -28,13 +28,13 @@ class _Story:
 
     Attributes:
         lanes: where it may go, in order.
-        failed: attempts that have failed of an error.
+        failed: the numbers of the attempts that have failed of an error.
         refused_by: backends that will never take it, whatever lane leads to them.
         too_small: the greatest declared window that it was too long for.
     """
 
     lanes: tuple[str, ...]
-    failed: int = 0
+    failed: set[int] = field(factory=set)
     refused_by: set[str] = field(factory=set)
     too_small: int = 0
 
@@ -77,15 +77,16 @@ class FallbackChecks:
             )
         most = 1 + self._view.simulation.config.runtime.num_retries
         # What an actor's death has brought back is not tried again, but still to be tried.
-        if story.failed >= most and not flight.crashes:
+        if len(story.failed) >= most and not flight.crashes:
             self._findings.say(
-                "calls", who, f"was tried again after {story.failed} failures, and {most} is all"
+                "calls", who, f"was tried again after {len(story.failed)} failures, and {most} is all"
             )
 
     def reserve(self, record: AttemptRecord) -> None:
         """A Reserve was sent: no lane before its own had an untried backend to go to or to wait for."""
         tree = self._view.tree
-        if tree is None or record.lane not in record.flight.lanes:
+        # What was told while there was no quota manager comes to it later, when all may be different.
+        if tree is None or not self._view.supervisor_acts or record.lane not in record.flight.lanes:
             return
         flight, now, config = record.flight, self._view.clock.now(), tree.roster.config
         who = f"request {flight.id}"
@@ -108,7 +109,10 @@ class FallbackChecks:
         if tree is None or error is None or slot is None or slot.in_flight.get(record.key) is not record:
             return
         story = self._story(record.flight, tree)
-        story.failed += 1
+        if record.number in story.failed:
+            # A supervisor that died of it gives it to its successor.
+            return
+        story.failed.add(record.number)
         config = tree.roster.config
         if isinstance(error, ContextWindowExceededError):
             story.too_small = max(story.too_small, slot.config.context_window or 0)
