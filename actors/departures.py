@@ -21,7 +21,7 @@ from showcaller.actors.messages import Execute, Refused, Reserve, Settlement
 from showcaller.actors.policies.retry import cause_of
 from showcaller.actors.reasons import doomed, final_error, nothing_in_service, too_late
 from showcaller.actors.roster import Roster
-from showcaller.actors.routing import RoutingTable
+from showcaller.actors.routing import RoutingTable, may_have
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Attempt
 
@@ -165,7 +165,7 @@ class Departures:
         flight, now = record.flight, self._clock.now()
         deadline = min(flight.deadline, now + slot.config.timeout.total)
         # Another attempt may have shown meanwhile that it can be cured elsewhere only.
-        astray = record.lane not in flight.lanes or slot not in self._table.slots_of(flight)
+        astray = record.lane not in flight.lanes or not may_have(slot, flight)
         if astray or not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.take_back(slot, record)
             return

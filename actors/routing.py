@@ -64,6 +64,7 @@ class RoutingTable:
         self._rng = rng
         self._lanes: dict[str, Lane] = {}
         self._admissions: dict[str, Admission] = {}
+        self._quiet = False
 
     @property
     def waiting(self) -> int:
@@ -117,12 +118,14 @@ class RoutingTable:
 
     def slots_of(self, flight: Flight) -> list[BackendSlot]:
         """The slots of its lanes that have what a flight needs and that it is not barred from, in order."""
-        return [slot for slot in self.slots_in_reach(flight) if _may_have(slot, flight)]
+        return [slot for slot in self.slots_in_reach(flight) if may_have(slot, flight)]
 
     def slots_in_reach(self, flight: Flight) -> list[BackendSlot]:
         """All slots of its lanes, in order; of a lane that is gone there are none."""
         names = self._roster.config.names
         routes = [names[lane] for lane in flight.lanes if lane in names]
+        if len(routes) == 1:
+            return self._roster.slots_of(routes[0])
         return list(dict.fromkeys(slot for route in routes for slot in self._roster.slots_of(route)))
 
     def earliest(self, flight: Flight, now: float) -> float:
@@ -159,7 +162,8 @@ class RoutingTable:
             for queue in lane.queues.values()
             if (flight := queue.peek(now)) is not None
         ]
-        heads.sort(key=lambda head: head[2].urgency(head[0], now))
+        if len(heads) > 1:
+            heads.sort(key=lambda head: head[2].urgency(head[0], now))
         return heads
 
     def can_go_on(self, flight: Flight, now: float) -> bool:
@@ -185,7 +189,7 @@ class RoutingTable:
 
     def _open_to(self, flight: Flight, lane: Lane) -> list[BackendSlot]:
         slots = self._roster.slots
-        return [slots[name] for name in lane.names if name in slots and _may_have(slots[name], flight)]
+        return [slots[name] for name in lane.names if name in slots and may_have(slots[name], flight)]
 
     def _sound(self, lane: Lane, flight: Flight, now: float) -> set[str]:
         eligible = {slot.name for slot in self._open_to(flight, lane) if slot.is_eligible(now)}
@@ -230,6 +234,9 @@ class RoutingTable:
 
     def look_out(self, now: float) -> None:
         """Publish what who comes now can expect, after everybody has left who could."""
+        quiet, self._quiet = self._quiet, not self.waiting
+        if quiet and self._quiet:
+            return
         outlooks, total = {}, NONE_WAITS
         for name, admission in self._admissions.items():
             waiting = self._waiting_for(name)
@@ -265,7 +272,8 @@ def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
     flight.queued = False
 
 
-def _may_have(slot: BackendSlot, flight: Flight) -> bool:
+def may_have(slot: BackendSlot, flight: Flight) -> bool:
+    """Has it what a flight needs, and is the flight not barred from it?"""
     return slot.name not in flight.barred and flight.needs.are_met_by(slot.config)
 
 

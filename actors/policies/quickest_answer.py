@@ -6,6 +6,7 @@ It serves to refuse what is hopeless, and so it errs on one side only: without f
 from __future__ import annotations
 
 from collections import deque
+from operator import itemgetter
 
 FRESH = 10.0
 """Seconds for which an answer is evidence. Who refuses because of it gets no new one, and must try again then."""
@@ -31,4 +32,4 @@ class QuickestAnswer:
             self._seen.popleft()
         if len(self._seen) < LEAST:
             return None
-        return MARGIN * min(seconds for _, seconds in self._seen)
+        return MARGIN * min(self._seen, key=itemgetter(1))[1]

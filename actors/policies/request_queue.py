@@ -13,6 +13,7 @@ from showcaller.actors.enums import RequestPriority
 
 AGEING_SECONDS = 10.0
 """Seconds for which a request waits before it counts as one class higher."""
+_HIGH = int(RequestPriority.HIGH)
 
 
 class Queued(Protocol):
@@ -40,9 +41,9 @@ Item = TypeVar("Item", bound=Queued)
 
 def effective_class(priority: RequestPriority, waited: float, ageing: float = AGEING_SECONDS) -> int:
     """The class that a request counts as after so many seconds."""
-    if priority >= RequestPriority.HIGH:
+    if priority >= _HIGH or waited < ageing:
         return priority
-    return min(RequestPriority.HIGH, priority + int(max(0.0, waited) / ageing))
+    return min(_HIGH, priority + int(waited / ageing))
 
 
 class RequestQueue(Generic[Item]):
@@ -59,16 +60,17 @@ class RequestQueue(Generic[Item]):
         self._ageing = ageing
         # One heap a class: its first has waited longest, so no other of it can count as a higher one.
         self._heaps: list[list[tuple[int, Item]]] = [[] for _ in RequestPriority]
+        self._classes = tuple(zip(RequestPriority, self._heaps, strict=True))
         self._first = self._heaps[0]
 
     def size(self) -> int:
         """How many are in it, with those that are done and were not yet let go."""
-        return sum(self.sizes)
+        return sum(map(len, self._heaps))
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The same by class, LOW first, without regard to age."""
-        return tuple(len(heap) for heap in self._heaps)
+        return tuple(map(len, self._heaps))
 
     def is_empty(self) -> bool:
         """Is nothing in it?"""
@@ -86,7 +88,7 @@ class RequestQueue(Generic[Item]):
         """The next request that still wants to be served, or None."""
         best: tuple[int, int] | None = None
         first: Item | None = None
-        for priority, heap in zip(RequestPriority, self._heaps, strict=True):
+        for priority, heap in self._classes:
             while heap and heap[0][1].done:
                 heapq.heappop(heap)
             if heap:
