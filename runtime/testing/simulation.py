@@ -231,8 +231,12 @@ class Simulation:
         """
         lasts = 0.0 if callable(fault) else fault.lasts
         self._last = max(self._last, time + lasts)
-        act = fault if callable(fault) else lambda: fault.apply(self)
-        self._plan(time, "plan", act)
+        self._plan(time, "plan", fault if callable(fault) else lambda: self._strike(fault))
+
+    def _strike(self, fault: Fault) -> None:
+        # A machine that was suspended is late, and so is the end of what begins then.
+        self._last = max(self._last, self.now + fault.lasts)
+        fault.apply(self)
 
     def _plan(self, time: float, name: str, act: Callable[[], None]) -> None:
         # Before there is a runtime nothing may strike, not even at 0.
@@ -277,7 +281,8 @@ class Simulation:
 
     def run(self) -> Report:
         """Let everything happen that is planned, and wait until every request has its outcome."""
-        self.world.run_until(START + self._last)
+        while self.world.clock.now() < START + self._last:
+            self.world.run_until(START + self._last)
         items = [item for batching in self.batches for item in batching.added]
         deadlines = [client.sent.deadline for client in self.clients if client.sent.completed is None]
         deadlines += [item.deadline for item in items if not item.pending.done()]

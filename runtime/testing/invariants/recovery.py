@@ -29,12 +29,16 @@ def check_recovery(view: View, findings: Findings) -> None:
     tree, simulation = view.tree, view.simulation
     if tree is None:
         return
-    _await_restarts(view, list(tree.roster.slots.values()))
+    _end_faults(view)
+    for _ in range(ROUNDS):
+        pause = max((_pause(view, slot) for slot in tree.roster.slots.values()), default=0.0)
+        if pause == 0.0:
+            break
+        simulation.advance(pause)
+        _end_faults(view)
     if view.edge._closed is not None:
         return
     _await_health(view, findings)
-    # What was to go wrong may have done so only meanwhile.
-    _await_restarts(view, list(tree.roster.slots.values()))
     for slot in list(tree.roster.slots.values()):
         child = slot.child
         if child is not None and child.state in (ChildState.RESTARTING, ChildState.FAILED):
@@ -75,17 +79,6 @@ def _end_faults(view: View) -> None:
         waiting.clear()
     for meddling in saboteur.meddling:
         meddling.left = 0
-
-
-def _await_restarts(view: View, slots: list[BackendSlot]) -> None:
-    _end_faults(view)
-    for _ in range(ROUNDS):
-        pause = max((_pause(view, slot) for slot in slots), default=0.0)
-        if pause == 0.0:
-            return
-        view.simulation.advance(pause)
-        # A machine that was suspended is late, and so may be what was to go wrong in it.
-        _end_faults(view)
 
 
 def _pause(view: View, slot: BackendSlot) -> float:

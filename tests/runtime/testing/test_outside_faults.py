@@ -12,7 +12,7 @@ from showcaller.actors.errors import (
 )
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.simulation import Simulation
-from tests.runtime.testing.pair import STEADY, ask, backend, config, notes, send, slot
+from tests.runtime.testing.pair import STEADY, ask, backend, child, config, notes, send, slot
 
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0])
@@ -37,6 +37,14 @@ def test_a_machine_that_sleeps_fires_its_timers_late(sim):
     assert isinstance(sent.error, DeadlineExceededError)
     assert sent.completed == sent.submitted + 61.0
     assert ask(sim) == pytest.approx(2.0)
+
+
+def test_what_begins_late_is_waited_for(sim):
+    """A run is not over while a fault goes on that a sleep of the machine has put off."""
+    sim.at(0.5, faults.suspend(60.0))
+    sim.at(1.0, faults.restart_storm("a", crashes=3, every=20.0))
+    sim.run()
+    assert child(sim, "a").restarts == 3
 
 
 @pytest.mark.parametrize(
