@@ -15,7 +15,7 @@ from showcaller.actors.messages import Settle
 from showcaller.actors.tree_actor import DrillError
 from showcaller.runtime.testing.errors import Injected
 from showcaller.runtime.testing.invariants.findings import Findings
-from showcaller.runtime.testing.invariants.view import View
+from showcaller.runtime.testing.invariants.view import View, in_mailbox
 
 ROUNDING = 1e-6
 NO_THREAD = "start of its thread"
@@ -186,8 +186,7 @@ class SupervisionChecks:
         assert tree is not None
         if tree.guardian is None or not tree.guardian.is_alive():
             return
-        inbox = tree.guardian.actor_inbox._queue  # type: ignore[attr-defined]
-        self._find_missing(tree.children.values(), [envelope.message for envelope in inbox])
+        self._find_missing(tree.children.values(), in_mailbox(tree.guardian))
         if view.actor("supervisor") is not None:
             slots = [slot.child for slot in tree.roster.slots.values() if slot.child is not None]
             self._find_missing(slots, view.waiting("supervisor"))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pykka
+
 from showcaller.actors.attempt import AttemptRecord
 from showcaller.actors.kernel.actor import MARK
 from showcaller.actors.kernel.child import ChildState
+from showcaller.actors.kernel.mailbox import Mailbox
 from showcaller.actors.messages import Key
 from showcaller.actors.slot import BackendSlot
 
@@ -78,8 +81,15 @@ class View:
         address = self.tree.children[slot].address
         ref = address.ref
         parked = list(address._parked)
-        return parked if ref is None else [e.message for e in ref.actor_inbox._queue] + parked  # type: ignore[attr-defined]
+        return parked if ref is None else in_mailbox(ref) + parked
 
     def hindered(self, slot: str) -> bool:
         """Does a fault make an actor slow, or has one stopped it in the last seconds?"""
         return slot in self.saboteur.slow or self.saboteur.stalls.get(slot, 0.0) > self.clock.now() - 5.0
+
+
+def in_mailbox(ref: pykka.ActorRef[Any]) -> list[Any]:
+    """The messages that wait in an actor's mailbox, in order, without a stop."""
+    inbox = ref.actor_inbox
+    assert isinstance(inbox, Mailbox)
+    return [envelope.message for envelope in inbox._queue]
