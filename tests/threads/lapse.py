@@ -31,26 +31,34 @@ SPEED = 30.0
 CALLERS = 8
 POLL = 0.002
 HEARING = 900.0
-"""Seconds of the faster clock that callbacks may take on a machine that has other things to do."""
+"""Seconds of the faster clock that callers may take on a machine that has other things to do."""
 
 
 class LapseClock(SystemClock):
-    """A system clock that runs SPEED times as fast."""
+    """A system clock that runs SPEED times as fast, and that faults can set."""
 
     def __init__(self) -> None:
         super().__init__()
         self._began = time.monotonic()
+        self._slept = 0.0
+        self.wall_offset = EPOCH - START
 
     def now(self) -> float:
-        return START + (time.monotonic() - self._began) * SPEED
+        return START + (time.monotonic() - self._began) * SPEED + self._slept
 
     def wall(self) -> float:
-        return EPOCH - START + self.now()
+        return self.now() + self.wall_offset
 
     @property
     def time(self) -> float:
         """As of a virtual clock."""
         return self.now()
+
+    @time.setter
+    def time(self, time: float) -> None:
+        with self._lock:
+            self._slept += time - self.now()
+            self._changed.notify()
 
     @property
     def timers(self) -> TimerHeap:
@@ -91,6 +99,8 @@ class ThreadWorld(World):
         self._sabotage = threading.RLock()
         self._callers = ThreadWorkers("callers", CALLERS)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._planned: dict[Act, float] = {}
+        self.raised: list[BaseException] = []
         self.system = ActorSystem(
             clock=self.clock,
             rng=rng,
@@ -123,11 +133,25 @@ class ThreadWorld(World):
         return self._machine.stop(left) + self._callers.join(left())
 
     def at(self, when: float, name: str, act: Callable[[], None]) -> None:
-        self.clock.call_later(max(0.0, when - self.clock.now()), self, Act(self._turns[name], act))
+        planned = Act(self, self._turns[name], act)
+        self._planned[planned] = when
+        self.clock.call_later(max(0.0, when - self.clock.now()), self, planned)
+
+    def over(self, act: Act, error: BaseException | None) -> None:
+        """A plan is carried out, or was broken off by an error."""
+        del self._planned[act]
+        if error is not None:
+            self.raised.append(error)
 
     def tell(self, act: Act) -> None:
         """A plan is due, on the clock's thread: let a caller's thread carry it out."""
         self._callers.run(act)
+
+    @property
+    def late(self) -> bool:
+        """Is there a plan that is due and not yet carried out?"""
+        now = self.clock.now()
+        return any(when <= now for when in list(self._planned.values()))
 
     def waker(self) -> None:
         """A pause on a thread is woken by its job."""
@@ -156,15 +180,21 @@ class ThreadWorld(World):
 
 
 class Act:
-    """A job that does one thing; those of one caller one after the other."""
+    """A job that does one thing and says so; those of one caller one after the other."""
 
-    def __init__(self, turn: threading.Lock, act: Callable[[], None]) -> None:
+    def __init__(self, world: ThreadWorld, turn: threading.Lock, act: Callable[[], None]) -> None:
+        self._world = world
         self._turn = turn
         self._act = act
 
     def step(self) -> None:
-        with self._turn:
-            self._act()
+        error = None
+        try:
+            with self._turn:
+                self._act()
+        except BaseException as raised:  # noqa: BLE001 - it fails the episode, not a thread
+            error = raised
+        self._world.over(self, error)
 
     def wait(self, seconds: float) -> None:
         """Never called."""
@@ -181,12 +211,21 @@ class LapseBackend(SimulatedBackend):
 class ThreadSimulation(Simulation):
     """A simulation on threads."""
 
+    world: ThreadWorld
+
     def advance(self, seconds: float) -> None:
-        """And until every caller has heard what was told to it: callbacks have threads of their own."""
+        """And until every caller has done what is due and heard what was told to it: they have threads of their own."""
         super().advance(seconds)
-        if self.runtime.status().account.open == 0:
-            accepted = [sent for sent in self.door.requests if sent.refused is None]
-            self.world.pass_until(lambda: all(sent.outcomes for sent in accepted), HEARING)
+        self.world.pass_until(self._quiet, HEARING)
+        for error in self.world.raised:
+            raise error
+
+    def _quiet(self) -> bool:
+        return (
+            not self.world.late
+            and self.runtime.status().account.open == 0
+            and all(sent.outcomes for sent in list(self.door.requests) if sent.refused is None)
+        )
 
     def _make_world(self, schedule: Schedule) -> World:
         return ThreadWorld(schedule, self.rng("actors"), self.saboteur)
