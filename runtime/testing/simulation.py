@@ -292,5 +292,8 @@ class Simulation:
             longest,
         )
         self.advance(SETTLING)
-        self.inspector.at_end()
+        self._judge()
         return Report.of(self)
+
+    def _judge(self) -> None:
+        self.inspector.at_end()

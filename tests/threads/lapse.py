@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import evolve
@@ -148,10 +150,28 @@ class ThreadWorld(World):
         self._callers.run(act)
 
     @property
-    def late(self) -> bool:
-        """Is there a plan that is due and not yet carried out?"""
+    def moves(self) -> bool:
+        """Is there a plan or a timer that is due, or an actor that has something to do?"""
         now = self.clock.now()
-        return any(when <= now for when in list(self._planned.values()))
+        return (
+            any(when <= now for when in list(self._planned.values()))
+            or (self.clock.timers.next_at() or math.inf) <= now
+            or not all(
+                cell.ended.is_set() or (cell.mailbox._parked and cell.mailbox.empty())
+                for cell in list(self._cells.values())
+            )
+        )
+
+    @contextmanager
+    def standstill(self, quiet: Callable[[], bool]) -> Iterator[None]:
+        """Wait until it is quiet, and let no message pass until the block is left."""
+        until = self.clock.now() + HEARING
+        while True:
+            with self._sabotage:
+                if quiet() or self.clock.now() > until:
+                    yield
+                    return
+            time.sleep(POLL)
 
     def waker(self) -> None:
         """A pause on a thread is woken by its job."""
@@ -220,10 +240,16 @@ class ThreadSimulation(Simulation):
         for error in self.world.raised:
             raise error
 
+    def _judge(self) -> None:
+        """Where nothing moves: what is on its way between two threads would be missed in both."""
+        with self.world.standstill(self._quiet):
+            super()._judge()
+
     def _quiet(self) -> bool:
         return (
-            not self.world.late
+            not self.world.moves
             and self.runtime.status().account.open == 0
+            and not len(self.runtime._tree.roster.outbox)
             and all(sent.outcomes for sent in list(self.door.requests) if sent.refused is None)
         )
 
