@@ -8,6 +8,7 @@ and its breaker.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from pykka import ActorDeadError
 
@@ -21,7 +22,7 @@ from showcaller.actors.messages import Execute, Refused, Reserve, Settlement
 from showcaller.actors.policies.retry import cause_of
 from showcaller.actors.reasons import doomed, final_error, nothing_in_service, too_late
 from showcaller.actors.roster import Roster
-from showcaller.actors.routing import RoutingTable, may_have
+from showcaller.actors.routing import Departure, RoutingTable, may_have
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.transport import Attempt
 
@@ -73,20 +74,21 @@ class Departures:
         """Let a flight wait for a backend, or fail it when waiting is in vain."""
         if flight.done or flight.queued:
             return
-        vain = self._in_vain(flight)
+        slots = self._table.slots_of(flight)
+        vain = self._in_vain(flight, slots)
         if vain is None:
-            self._table.enqueue(flight)
+            self._table.enqueue(flight, slots)
         elif not flight.live:
             flight.fail(vain)
 
-    def _in_vain(self, flight: Flight) -> ShowcallerError | None:
-        slots = self._table.slots_of(flight)
-        if all(slot.out_of_service for slot in slots):
+    def _in_vain(self, flight: Flight, slots: Sequence[BackendSlot]) -> ShowcallerError | None:
+        in_service = [slot for slot in slots if not slot.out_of_service]
+        if not in_service:
             if flight.barred:
                 return final_error(flight)
             return nothing_in_service(flight, self._table.slots_in_reach(flight))
         now = self._clock.now()
-        earliest = self._table.earliest(flight, now)
+        earliest = min([slot.next_chance(now) or now for slot in in_service])
         limit = self._closed_by if earliest < self._closed_until else None
         earliest = max(earliest, self._closed_until)
         if earliest > now and earliest >= flight.deadline:
@@ -113,8 +115,8 @@ class Departures:
             self._requeue_all()
         now = self._clock.now()
         while now >= self._closed_until and (departure := self._table.next_departure(now)):
-            if not self._is_doomed(departure[0], now):
-                self._reserve(*departure, now)
+            if not self._is_doomed(departure, now):
+                self._reserve(departure, now)
         self._table.look_out(now)
         if not self._table.waiting:
             return None
@@ -123,9 +125,10 @@ class Departures:
             chances.append(self._closed_until)
         return min(chances) - now if chances else None
 
-    def _is_doomed(self, flight: Flight, now: float) -> bool:
+    def _is_doomed(self, departure: Departure, now: float) -> bool:
         """Can no backend of its lane answer it in time, as far as is known? Then it ends here, without a call."""
-        least = self._table.least_time(flight, now)
+        flight = departure.flight
+        least = self._table.least_time(departure.able, now)
         if least is None or now + least <= flight.deadline:
             return False
         return bool(flight.live) or flight.fail(doomed(flight, least, now), expired_by=now + least)
@@ -134,7 +137,8 @@ class Departures:
         """An attempt of a flight has answered after so many seconds."""
         self._table.admission(flight.lane).answered(seconds, self._clock.now())
 
-    def _reserve(self, flight: Flight, slot: BackendSlot, lane: str, now: float) -> None:
+    def _reserve(self, departure: Departure, now: float) -> None:
+        flight, slot, lane, _ = departure
         request = flight.request
         tokens = request.input_tokens_estimate + (request.max_tokens or ANSWER_TOKENS)
         epoch = slot.breaker.admit(now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from showcaller.actors.enums import RequestPriority
@@ -27,15 +27,33 @@ class Prospect(NamedTuple):
 
     Attributes:
         lanes: where it may go.
-        able: the backends there that it may be given to.
+        able: the backends there that it may be given to, in order.
         tried: those of them where it has failed before.
         late: those of them whose limits have no room before its deadline.
     """
 
     lanes: tuple[str, ...]
-    able: frozenset[str]
-    tried: frozenset[str]
-    late: frozenset[str]
+    able: tuple[str, ...]
+    tried: tuple[str, ...]
+    late: tuple[str, ...]
+
+
+class Departure(NamedTuple):
+    """A flight that can leave, the slot for it, by which lane, and between which backends it had the choice."""
+
+    flight: Flight
+    slot: BackendSlot
+    lane: str
+    able: tuple[str, ...]
+
+
+class Head(NamedTuple):
+    """The first of a queue, and where it waits."""
+
+    flight: Flight
+    home: Lane
+    able: tuple[str, ...]
+    queue: RequestQueue[Flight]
 
 
 class Lane:
@@ -56,41 +74,37 @@ class RoutingTable:
 
     Attributes:
         connections: the only counter of attempts in flight by backend.
+        waiting: how many flights are queued, with those that are done and were not yet let go.
     """
 
     def __init__(self, roster: Roster, rng: random.Random) -> None:
         self.connections = Connections()
+        self.waiting = 0
         self._roster = roster
         self._rng = rng
         self._lanes: dict[str, Lane] = {}
         self._admissions: dict[str, Admission] = {}
         self._quiet = False
 
-    @property
-    def waiting(self) -> int:
-        """How many flights are queued."""
-        return sum(queue.size() for lane in self._lanes.values() for queue in lane.queues.values())
-
-    def enqueue(self, flight: Flight) -> None:
-        """Queue a flight, unless it is.
+    def enqueue(self, flight: Flight, slots: Sequence[BackendSlot]) -> None:
+        """Queue a flight that is not queued, for one of the slots of its lanes.
 
         Raises:
             UnknownModelError: its lane is gone, and so are all others that it may go to.
         """
-        if flight.queued:
-            return
         lane = next(filter(None, map(self._lane, (flight.lane, *flight.lanes))), None)
         if lane is None:
             raise UnknownModelError(f"{flight.lane!r} is gone, and so is all that it falls back on")
-        slots = self.slots_of(flight)
-        able = frozenset(slot.name for slot in slots)
-        late = frozenset(slot.name for slot in slots if slot.quota_until >= flight.deadline)
-        prospect = Prospect(flight.lanes, able, able.intersection(flight.tries), late)
+        able = tuple([slot.name for slot in slots])
+        tried = tuple([name for name in able if name in flight.tries])
+        late = tuple([slot.name for slot in slots if slot.quota_until >= flight.deadline])
+        prospect = Prospect(flight.lanes, able, tried, late)
         queue = lane.queues.get(prospect)
         if queue is None:
             queue = lane.queues[prospect] = RequestQueue(self._roster.config.runtime.ageing)
         queue.enqueue(flight)
         flight.queued = True
+        self.waiting += 1
 
     def _lane(self, name: str) -> Lane | None:
         lane = self._lanes.get(name)
@@ -110,6 +124,7 @@ class RoutingTable:
             for flight in queue.drain()
         ]
         self._lanes.clear()
+        self.waiting = 0
         names = self._roster.config.names
         self._admissions = {name: known for name, known in self._admissions.items() if name in names}
         for flight in waiting:
@@ -128,57 +143,59 @@ class RoutingTable:
             return self._roster.slots_of(routes[0])
         return list(dict.fromkeys(slot for route in routes for slot in self._roster.slots_of(route)))
 
-    def earliest(self, flight: Flight, now: float) -> float:
-        """When the first of its lanes' backends may take something, as far as that is known."""
-        times = [slot.next_chance(now) or now for slot in self.slots_of(flight) if not slot.out_of_service]
-        return min(times, default=now)
-
-    def next_departure(self, now: float) -> tuple[Flight, BackendSlot, str] | None:
-        """The most urgent flight that can leave now, taken out of its queue, the slot for it, and by which lane.
+    def next_departure(self, now: float) -> Departure | None:
+        """The most urgent flight that can leave now, taken out of its queue.
 
         A flight for which the user's strategy names no backend leaves, too: with that as its outcome.
         """
-        while True:
-            for flight, home, queue in self._by_urgency(now):
-                lane = home if flight.lanes == (home.name,) else self._way_out(flight, now)[0]
+        while self.waiting:
+            for flight, home, able, queue in self._by_urgency(now):
+                lane = home if flight.lanes == (home.name,) else self._way_out(flight, able, now)[0]
                 if lane is None:
                     continue
                 try:
-                    slot = self._choose(lane, flight, now)
+                    slot = self._choose(lane, flight, able, now)
                 except ConfigurationError as error:
-                    _leave(queue, flight)
+                    self._leave(queue, flight)
                     _misroute(flight, lane.name, error)
                     break
                 if slot is not None:
-                    _leave(queue, flight)
-                    return flight, slot, lane.name
+                    self._leave(queue, flight)
+                    return Departure(flight, slot, lane.name, able)
             else:
                 return None
+        return None
 
-    def _by_urgency(self, now: float) -> list[tuple[Flight, Lane, RequestQueue[Flight]]]:
+    def _by_urgency(self, now: float) -> list[Head]:
         heads = [
-            (flight, lane, queue)
+            Head(flight, lane, prospect.able, queue)
             for lane in self._lanes.values()
-            for queue in lane.queues.values()
+            for prospect, queue in lane.queues.items()
             if (flight := queue.peek(now)) is not None
         ]
         if len(heads) > 1:
-            heads.sort(key=lambda head: head[2].urgency(head[0], now))
+            heads.sort(key=lambda head: head.queue.urgency(head.flight, now))
         return heads
+
+    def _leave(self, queue: RequestQueue[Flight], flight: Flight) -> None:
+        """Take a flight out of the queue whose first it is."""
+        queue.take()
+        flight.queued = False
+        self.waiting -= 1
 
     def can_go_on(self, flight: Flight, now: float) -> bool:
         """Can a flight leave now to a backend that it has not tried?"""
-        return self._way_out(flight, now)[1]
+        return self._way_out(flight, [slot.name for slot in self.slots_of(flight)], now)[1]
 
-    def _way_out(self, flight: Flight, now: float) -> tuple[Lane | None, bool]:
+    def _way_out(self, flight: Flight, able: Collection[str], now: float) -> tuple[Lane | None, bool]:
         """By which lane a flight can leave now, and whether to a backend that it has not tried."""
         lanes = [lane for name in flight.lanes if (lane := self._lane(name)) is not None]
-        number, fresh = way_out(self._standings(lane, flight, now) for lane in lanes)
+        number, fresh = way_out(self._standings(lane, flight, able, now) for lane in lanes)
         return None if number is None else lanes[number], fresh
 
-    def _standings(self, lane: Lane, flight: Flight, now: float) -> Iterator[Standing]:
-        sound = self._sound(lane, flight, now)
-        for slot in self._open_to(flight, lane):
+    def _standings(self, lane: Lane, flight: Flight, able: Collection[str], now: float) -> Iterator[Standing]:
+        sound = self._sound(lane, able, now)
+        for slot in self._open_to(able, lane):
             tried = flight.tries[slot.name] > 0
             if slot.name in sound:
                 yield Standing.TRIED if tried else Standing.FRESH
@@ -187,17 +204,17 @@ class RoutingTable:
             else:
                 yield Standing.AWAY
 
-    def _open_to(self, flight: Flight, lane: Lane) -> list[BackendSlot]:
+    def _open_to(self, able: Collection[str], lane: Lane) -> list[BackendSlot]:
         slots = self._roster.slots
-        return [slots[name] for name in lane.names if name in slots and may_have(slots[name], flight)]
+        return [slots[name] for name in lane.names if name in able]
 
-    def _sound(self, lane: Lane, flight: Flight, now: float) -> set[str]:
-        eligible = {slot.name for slot in self._open_to(flight, lane) if slot.is_eligible(now)}
+    def _sound(self, lane: Lane, able: Collection[str], now: float) -> set[str]:
+        eligible = {slot.name for slot in self._open_to(able, lane) if slot.is_eligible(now)}
         return eligible - self._ejected(lane, eligible, now) or eligible
 
-    def _choose(self, lane: Lane, flight: Flight, now: float) -> BackendSlot | None:
+    def _choose(self, lane: Lane, flight: Flight, able: Collection[str], now: float) -> BackendSlot | None:
         slots, tries = self._roster.slots, flight.tries
-        sound = self._sound(lane, flight, now)
+        sound = self._sound(lane, able, now)
         fresh = {name for name in sound if not tries[name]} if tries else sound
         stream = flight.stream is not None
         name = lane.balancer.next(
@@ -226,9 +243,10 @@ class RoutingTable:
             known = self._admissions[lane] = Admission()
         return known
 
-    def least_time(self, flight: Flight, now: float) -> float | None:
-        """Seconds that any of its lane's backends takes at least; None when that is not known of all of them."""
-        times = [slot.latency.least(now) for slot in self.slots_of(flight) if not slot.out_of_service]
+    def least_time(self, able: Collection[str], now: float) -> float | None:
+        """Seconds that any of these backends takes at least; None when that is not known of all of them."""
+        slots = map(self._roster.slots.__getitem__, able)
+        times = [slot.latency.least(now) for slot in slots if not slot.out_of_service]
         known = [time for time in times if time is not None]
         return min(known) if known and len(known) == len(times) else None
 
@@ -255,21 +273,17 @@ class RoutingTable:
 
     def purge(self) -> None:
         """Let go of queued flights that are done, and of queues that are empty."""
+        self.waiting = 0
         for lane in self._lanes.values():
             for prospect, queue in list(lane.queues.items()):
                 queue.purge()
+                self.waiting += queue.size()
                 if queue.is_empty():
                     del lane.queues[prospect]
 
 
 def _add(*sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*sizes, strict=True)))
-
-
-def _leave(queue: RequestQueue[Flight], flight: Flight) -> None:
-    """Take a flight out of the queue whose first it is."""
-    queue.take()
-    flight.queued = False
 
 
 def may_have(slot: BackendSlot, flight: Flight) -> bool:

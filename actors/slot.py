@@ -76,16 +76,22 @@ class BackendSlot:
 
     def is_eligible(self, now: float) -> bool:
         """May an attempt be given to it now?"""
+        return self.has_seat and now >= self.quota_until and self._is_open(now)
+
+    def is_full(self, now: float) -> bool:
+        """Is there nothing against it but that it has as much to do as it may?"""
+        return not (self.has_seat and now >= self.quota_until) and self._is_open(now)
+
+    def _is_open(self, now: float) -> bool:
+        return self._answers(now) and not self.breaker.is_open(now)
+
+    def _answers(self, now: float) -> bool:
+        """Is it there, in service, and not asked for a pause?"""
         return (
             self.child is not None
             and self.child.state is ChildState.RUNNING
-            and not self.draining
-            and not self.retired
             and now >= self.not_before
-            and now >= self.quota_until
-            and self.has_seat
-            and len(self.abandoned) < self.config.max_parallel_requests
-            and not self.breaker.is_open(now)
+            and self.out_of_service is None
         )
 
     def is_unwell(self, now: float) -> bool:
@@ -104,25 +110,7 @@ class BackendSlot:
 
     def takes_probe(self, now: float) -> bool:
         """May it be probed now? Not at the cost of a seat that it has not, and whatever its breaker says."""
-        return (
-            self.child is not None
-            and self.child.state is ChildState.RUNNING
-            and self.out_of_service is None
-            and now >= self.not_before
-            and self.has_seat
-            and (self.probe is None or self.probe.done)
-        )
-
-    def is_full(self, now: float) -> bool:
-        """Is there nothing against it but that it has as much to do as it may?"""
-        return (
-            self.child is not None
-            and self.child.state is ChildState.RUNNING
-            and self.out_of_service is None
-            and now >= self.not_before
-            and not self.breaker.is_open(now)
-            and not self.is_eligible(now)
-        )
+        return self.has_seat and (self.probe is None or self.probe.done) and self._answers(now)
 
     def warm_up(self, now: float) -> None:
         """It has come back: it starts slowly from now on."""
@@ -163,8 +151,7 @@ class BackendSlot:
 
     def next_chance(self, now: float) -> float | None:
         """When it may be eligible again by the passing of time alone; None: not by that, or it is now."""
-        times = [self.not_before, self.quota_until, self.breaker.open_until or 0.0]
-        later = max(times)
+        later = max(self.not_before, self.quota_until, self.breaker.open_until or 0.0)
         return later if later > now and not self.draining and not self.retired else None
 
     @property

@@ -130,8 +130,8 @@ def test_a_request_that_ends_just_as_it_leaves_the_queue_takes_no_other_with_it(
     s.settle()
     choose = RoutingTable._choose
 
-    def choose_while_it_is_cancelled(self: Any, lane: Any, flight: Any, now: float) -> Any:
-        slot = choose(self, lane, flight, now)
+    def choose_while_it_is_cancelled(self: Any, lane: Any, flight: Any, *args: Any) -> Any:
+        slot = choose(self, lane, flight, *args)
         if slot is not None and flight.id == second.request_id:
             second.cancel()
         return slot
