@@ -5,7 +5,6 @@ It has no thread: what is due is told by the clock, and the next of a batch is s
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 from collections import deque
@@ -286,11 +285,8 @@ class Batcher:
             # Its timer is about to say so.
             self._came(item, _too_late(item))
             return
-        request = copy.copy(item.request)
-        # Not evolve, which would write the whole request anew, on a thread that may be everybody's.
-        object.__setattr__(request, "timeout", left)
         try:
-            sent = self._edge.accept(request, share=False)[1]
+            sent = self._edge.accept(item.request, share=False, timeout=left)[1]
         except ShowcallerError as error:
             self._came(item, Errored(item.request_id, error))
             return

@@ -127,6 +127,7 @@ class Edge:
         *,
         stream: bool = False,
         share: bool = True,
+        timeout: float | None = None,
         on_outcome: Callable[[Outcome], object] | None = None,
     ) -> tuple[Ticket, Pending]:
         """Accept a request, or refuse it.
@@ -135,6 +136,7 @@ class Edge:
             request: what is asked.
             stream: are chunks wanted?
             share: may it share an upstream call, if its `coalesce` allows?
+            timeout: seconds until its deadline; None: what it says itself, or the configured one.
             on_outcome: called with the outcome on a callback thread.
 
         Raises:
@@ -153,7 +155,8 @@ class Edge:
         context = request.context
         request_id = f"{self._name}-{order}" if context is None else context.request_id
         now = self._clock.now()
-        timeout = self._settings.timeout if request.timeout is None else request.timeout
+        if timeout is None:
+            timeout = self._settings.timeout if request.timeout is None else request.timeout
 
         def deliver(outcome: Outcome) -> None:
             self._leave(request_id, outcome)

@@ -33,12 +33,13 @@ class Door:
         *,
         stream: bool = False,
         share: bool = True,
+        timeout: float | None = None,
         on_outcome: Callable[[Outcome], object] | None = None,
     ) -> tuple[Ticket, Pending]:
         """As the edge does, for whoever uses the runtime itself."""
         sent = Sent(Plan(prompt=request, stream=stream), self._clock.now(), request)
         try:
-            return self.admit(sent, stream=stream, share=share, on_outcome=on_outcome)
+            return self.admit(sent, stream=stream, share=share, timeout=timeout, on_outcome=on_outcome)
         except ShowcallerError as error:
             self.refused(sent, error)
             raise
