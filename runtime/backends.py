@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeAlias
 
 from attrs import evolve
 
@@ -24,6 +24,9 @@ REPLY_SECONDS = 10.0
 """How long the supervisor may take to answer, beyond a drain's own time."""
 CLOSING_SECONDS = 2.0
 """How long a removed backend's transport, and then its threads, may take to end."""
+
+Change: TypeAlias = AddBackend | DrainBackend | ResetBackend
+"""What the supervisor is asked for, and gives a reply to."""
 
 
 class Backends:
@@ -73,7 +76,7 @@ class Backends:
             with self._adding:
                 self._refuse_taken(config)
                 slot = self._tree.make_slot(config, made)
-                self._ask(lambda reply: AddBackend(slot, reply), REPLY_SECONDS)
+                self._ask(AddBackend(slot, ReplyFuture()), REPLY_SECONDS)
         except ShowcallerError:
             if made is not None:
                 close_all({config.name: made}, self._tree.system.workers).join(CLOSING_SECONDS)
@@ -123,7 +126,7 @@ class Backends:
             pykka.Timeout: the supervisor did not answer in time; it may do it later.
         """
         self._refuse("reset")
-        self._ask(lambda reply: ResetBackend(name, reply), REPLY_SECONDS)
+        self._ask(ResetBackend(name, ReplyFuture()), REPLY_SECONDS)
 
     def crash(self, name: str, reason: str = "a drill") -> None:
         """Let a backend's actor die, as a drill: it is restarted, and what it held is answered all the same.
@@ -171,25 +174,29 @@ class Backends:
         if not is_number(timeout) or timeout < 0:
             raise ConfigurationError(f"timeout = {timeout!r}: use seconds, 0 or more")
         deadline = self._tree.system.clock.now() + timeout
-        cancelled = self._ask(
-            lambda reply: DrainBackend(name, deadline, remove, reply), timeout + REPLY_SECONDS
-        )
+        cancelled = self._ask(DrainBackend(name, deadline, remove, ReplyFuture()), timeout + REPLY_SECONDS)
         assert isinstance(cancelled, int)
         return cancelled
 
-    def _ask(self, message_with: Callable[[ReplyFuture], Any], timeout: float) -> object:
-        reply = ReplyFuture()
+    def _ask(self, change: Change, timeout: float) -> object:
+        self._send(change)
+        try:
+            answer = change.reply.get(timeout=timeout)
+        finally:
+            self._forget(change.reply)
+        if isinstance(answer, ShowcallerError):
+            raise answer
+        return answer
+
+    def _send(self, change: Change) -> None:
+        """Tell the supervisor; until `_forget`, a stop answers who waits for the reply."""
         # Under the lock, so that after `close` the supervisor is told nothing that its stop would overtake.
         with self._lock:
             if self._closed is not None:
                 raise self._closed.copy()
-            self._waiting.add(reply)
-            self._tree.address("supervisor").tell(message_with(reply))
-        try:
-            answer = reply.get(timeout=timeout)
-        finally:
-            with self._lock:
-                self._waiting.discard(reply)
-        if isinstance(answer, ShowcallerError):
-            raise answer
-        return answer
+            self._waiting.add(change.reply)
+            self._tree.address("supervisor").tell(change)
+
+    def _forget(self, reply: ReplyFuture) -> None:
+        with self._lock:
+            self._waiting.discard(reply)

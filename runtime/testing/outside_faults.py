@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, fields
 
 from showcaller.actors.backend_config import BackendConfig
-from showcaller.actors.errors import ConfigurationError, ShowcallerError
+from showcaller.actors.errors import ConfigurationError, RuntimeStoppedError, ShowcallerError
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
 from showcaller.actors.validators import is_number, refuse
+from showcaller.runtime.backends import Change
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.testing.batching import Batching
 from showcaller.runtime.testing.fault import Strike, fault, known_backend, seconds, share_of, whole_number
@@ -155,7 +156,7 @@ def reset(backend: str) -> Strike:
 
     def begin(simulation: Simulation) -> None:
         known_backend(simulation, "reset", backend)
-        _ask(simulation, ReplyFuture(), lambda reply: ResetBackend(backend, reply))
+        _send(simulation, ResetBackend(backend, ReplyFuture()))
 
     return Strike(begin=begin)
 
@@ -214,7 +215,7 @@ def _add(simulation: Simulation, config: BackendConfig) -> None:
         simulation.note(f"{config.name} is not added: {error}")
         return
     slot = tree.make_slot(config, simulation._make_backend(config))
-    _ask(simulation, _Adding(), lambda reply: AddBackend(slot, reply))
+    _send(simulation, AddBackend(slot, _Adding()))
 
 
 def _drain(
@@ -236,29 +237,21 @@ def _drain(
         then()
 
     deadline = simulation.world.clock.now() + timeout
-    reply = _ask(simulation, ReplyFuture(), lambda reply: DrainBackend(backend, deadline, remove, reply))
-    if remove and reply is not None:
-        reply.add_done_callback(_soon(simulation, f"{backend} is gone", gone))
+    draining = DrainBackend(backend, deadline, remove, ReplyFuture())
+    if _send(simulation, draining) and remove:
+        draining.reply.add_done_callback(_soon(simulation, f"{backend} is gone", gone))
 
 
-def _ask(
-    simulation: Simulation, reply: ReplyFuture, message_with: Callable[[ReplyFuture], Any]
-) -> ReplyFuture | None:
-    """Ask the supervisor as `runtime.backends` does, without waiting; None when the runtime has stopped."""
-    backends = simulation.runtime.backends
-    with backends._lock:
-        if backends._closed is not None:
-            return None
-        backends._waiting.add(reply)
-        simulation.replies.append(reply)
-        simulation.runtime._tree.address("supervisor").tell(message_with(reply))
-
-    def answered() -> None:
-        with backends._lock:
-            backends._waiting.discard(reply)
-
-    reply.add_done_callback(answered)
-    return reply
+def _send(simulation: Simulation, change: Change) -> bool:
+    """Ask the supervisor as `runtime.backends` does, without waiting; False when the runtime has stopped."""
+    backends, reply = simulation.runtime.backends, change.reply
+    try:
+        backends._send(change)
+    except RuntimeStoppedError:
+        return False
+    simulation.replies.append(reply)
+    reply.add_done_callback(lambda: backends._forget(reply))
+    return True
 
 
 def _soon(simulation: Simulation, name: str, act: Callable[[], None]) -> Callable[[], None]:
