@@ -65,9 +65,6 @@ class Secret:
                 self._value = value
             return self._value
 
-    def refresh(self) -> None:
-        """Forget what was read, so that the next `reveal` reads it again; a literal stays."""
-
     def renew(self, refused: Collection[str], now: float) -> bool:
         """Read it again, because a backend has refused the value; a literal is what it is.
 
@@ -99,10 +96,6 @@ class Secret:
     def _read(self) -> tuple[str, str]:
         """The value, or the reason why there is none."""
         raise NotImplementedError
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._value = None
 
     def __repr__(self) -> str:
         return f"<secret from {self.source}>"
@@ -163,8 +156,6 @@ class EnvSecret(Secret):
         self.name = name
         self._open(f"environment variable {name}", None)
 
-    refresh = Secret._forget
-
     def is_set(self) -> bool:
         """Has the variable a value now?"""
         return bool(os.environ.get(self.name, "").strip())
@@ -184,8 +175,6 @@ class FileSecret(Secret):
             raise refuse("FileSecret", "file", path, "give the path of a file that holds only the secret")
         self.path = Path(path)
         self._open(f"file {path}", None)
-
-    refresh = Secret._forget
 
     def _read(self) -> tuple[str, str]:
         try:
@@ -221,8 +210,6 @@ class CommandSecret(Secret):
         self.timeout = float(timeout)
         # Only the program is named: an argument may be a secret itself.
         self._open(f"command {words[0]}", None)
-
-    refresh = Secret._forget
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CommandSecret) and self.command == other.command

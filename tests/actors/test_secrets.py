@@ -76,19 +76,16 @@ def test_literals_are_equal_by_value_and_the_others_by_place(monkeypatch: pytest
     assert len({Secret(CANARY), Secret(CANARY), EnvSecret("X"), EnvSecret("X")}) == 2
 
 
-def test_a_value_is_read_late_and_once_until_refreshed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rotated key is seen after refresh and not before."""
+def test_a_value_is_read_late_and_once_until_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotated key is seen after it was refused and not before."""
     secret = EnvSecret("LATE_KEY")
     monkeypatch.setenv("LATE_KEY", "first-value")
     assert secret.is_set()
     assert secret.reveal() == "first-value"
     monkeypatch.setenv("LATE_KEY", "second-value")
     assert secret.reveal() == "first-value"
-    secret.refresh()
+    assert secret.renew(["first-value"], 0.0)
     assert secret.reveal() == "second-value"
-    literal = Secret(CANARY)
-    literal.refresh()
-    assert literal.reveal() == CANARY
 
 
 def test_a_refused_value_is_read_again_but_not_again_and_again(tmp_path: Path) -> None:
