@@ -204,11 +204,15 @@ def head(status: int = 200, *headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
+JSON_KIND = "Content-Type: application/json"
+SSE_KIND = "Content-Type: text/event-stream"
+
+
 def reply(status: int = 200, body: bytes | dict[str, Any] = b"", *headers: str) -> Script:
     """A whole answer of known length."""
     if isinstance(body, dict):
         body = json.dumps(body).encode()
-        headers = ("Content-Type: application/json", *headers)
+        headers = (JSON_KIND, *headers)
     return write(head(status, *headers, f"Content-Length: {len(body)}") + body)
 
 
@@ -250,7 +254,7 @@ def chunked(*pieces: bytes, end: bool = True) -> bytes:
     return coded + (b"0\r\n\r\n" if end else b"")
 
 
-SSE_HEAD = head(200, "Content-Type: text/event-stream", "Transfer-Encoding: chunked")
+SSE_HEAD = head(200, SSE_KIND, "Transfer-Encoding: chunked")
 
 
 def sse(*events: bytes, end: bool = True) -> Script:
@@ -279,6 +283,9 @@ def completion(content: str | None = "Hello", **message: Any) -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"content": content, **message}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2},
     }
+
+
+ANSWER = json.dumps(completion()).encode()
 
 
 def good(peer: Peer) -> None:

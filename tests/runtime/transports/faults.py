@@ -14,9 +14,12 @@ from attrs import field, frozen
 
 from showcaller.actors.backend_config import Timeouts
 from tests.runtime.transports.fault_server import (
+    ANSWER,
     GOOD_EVENTS,
+    JSON_KIND,
     PATIENCE,
     SSE_HEAD,
+    SSE_KIND,
     FaultServer,
     Peer,
     Script,
@@ -151,12 +154,9 @@ def zipped(data: bytes, kind: str, keep: int | None = None) -> Script:
     return reply(200, body, f"Content-Type: {kind}", "Content-Encoding: gzip")
 
 
-JSON_HEAD = "Content-Type: application/json"
-SSE_KIND = "Content-Type: text/event-stream"
-ANSWER = json.dumps(completion()).encode()
 WORD = piece("Hel")
 END = (piece(None, "stop"), event("[DONE]"))
-OPEN = head(200, JSON_HEAD, "Content-Length: 1000000")
+OPEN = head(200, JSON_KIND, "Content-Length: 1000000")
 HALF = write(OPEN + ANSWER[:50])
 NO_USAGE = {key: value for key, value in completion().items() if key != "usage"}
 BAD_UTF8 = json.dumps(completion("Hello?")).encode().replace(b"?", b"\xff")
@@ -250,7 +250,7 @@ FAULTS: dict[str, Fault] = {
     "no `[DONE]`": each(None, sse(*GOOD_EVENTS[:-1])),
     "no `finish_reason`": each(None, sse(WORD, event("[DONE]"))),
     "an empty answer": each(reply(200, completion("")), sse(piece(""), *END)),
-    "an empty body": each(reply(200, b"", JSON_HEAD), reply(200, b"", SSE_KIND)),
+    "an empty body": each(reply(200, b"", JSON_KIND), reply(200, b"", SSE_KIND)),
     "`content: null` with `tool_calls`": both(tool_call),
     "comment lines": each(None, sse(b": ping\n\n", WORD, b": ping\n\n", piece("lo"), *END)),
     "`choices: []` first": each(
@@ -259,9 +259,9 @@ FAULTS: dict[str, Fault] = {
     "a chunk without `delta`": each(None, sse(event({"choices": [{"index": 0}]}), WORD, *END)),
     "no `usage`": each(reply(200, NO_USAGE), sse(*GOOD_EVENTS)),
     # what is garbled
-    "invalid JSON": each(reply(200, b'{"choices": [', JSON_HEAD), sse(event("{nope"))),
+    "invalid JSON": each(reply(200, b'{"choices": [', JSON_KIND), sse(event("{nope"))),
     "invalid JSON after a word": each(None, sse(WORD, event("{nope"))),
-    "invalid UTF-8": each(reply(200, BAD_UTF8, JSON_HEAD), sse(piece("Hello?").replace(b"?", b"\xff"), *END)),
+    "invalid UTF-8": each(reply(200, BAD_UTF8, JSON_KIND), sse(piece("Hello?").replace(b"?", b"\xff"), *END)),
     "the wrong `Content-Type`": each(
         reply(200, ANSWER, "Content-Type: text/html"),
         write(head(200, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunked(*GOOD_EVENTS)),
@@ -276,21 +276,21 @@ FAULTS: dict[str, Fault] = {
         zipped(ANSWER, "application/json", -20), zipped(b"".join(GOOD_EVENTS[:1]), "text/event-stream", -20)
     ),
     "a broken chunk size": each(
-        write(head(200, JSON_HEAD, "Transfer-Encoding: chunked"), b"zz\r\n" + ANSWER),
+        write(head(200, JSON_KIND, "Transfer-Encoding: chunked"), b"zz\r\n" + ANSWER),
         write(SSE_HEAD, b"zz\r\ndata: x\r\n"),
     ),
     "a `Content-Length` too great": each(
-        then(write(head(200, JSON_HEAD, f"Content-Length: {len(ANSWER) + 9}") + ANSWER), Peer.close),
+        then(write(head(200, JSON_KIND, f"Content-Length: {len(ANSWER) + 9}") + ANSWER), Peer.close),
         then(write(head(200, SSE_KIND, "Content-Length: 9999") + b"".join(GOOD_EVENTS)), Peer.close),
     ),
     "a `Content-Length` too small": each(
-        write(head(200, JSON_HEAD, f"Content-Length: {len(ANSWER) - 9}") + ANSWER),
+        write(head(200, JSON_KIND, f"Content-Length: {len(ANSWER) - 9}") + ANSWER),
         write(head(200, SSE_KIND, f"Content-Length: {len(piece(''))}") + b"".join(GOOD_EVENTS)),
     ),
     "a huge header": both(write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n")),
     "headers without end": both(then(write(b"HTTP/1.1 200 OK\r\n"), again(b"X: y\r\n" * 100))),
     "a body without end": each(
-        then(write(head(200, JSON_HEAD)), again(b" " * 2**18)),
+        then(write(head(200, JSON_KIND)), again(b" " * 2**18)),
         then(write(head(200, SSE_KIND)), again(b"data: " + b"x" * 2**18)),
     ),
 }

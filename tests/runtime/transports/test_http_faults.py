@@ -28,8 +28,11 @@ from showcaller.actors.errors import (
 from showcaller.actors.transport import Chunk, Done, Sent
 from tests.runtime.transports.contract import done_of, error_of, last_of
 from tests.runtime.transports.fault_server import (
+    ANSWER,
     GOOD_EVENTS,
+    JSON_KIND,
     SSE_HEAD,
+    SSE_KIND,
     FaultServer,
     Peer,
     Script,
@@ -45,10 +48,8 @@ from tests.runtime.transports.fault_server import (
     write,
 )
 
-JSON = json.dumps(completion()).encode()
-GZIPPED = gzip.compress(JSON)
+GZIPPED = gzip.compress(ANSWER)
 STREAM = b"".join(GOOD_EVENTS)
-JSON_HEAD = "Content-Type: application/json"
 
 
 def error_body(**fields: Any) -> dict[str, Any]:
@@ -132,30 +133,33 @@ BROKEN: list[tuple[str, Script]] = [
     ("endless line", then(write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"), Peer.close)),
     ("HTTP/9", then(write(b"HTTP/9.0 200 OK\r\n\r\n"), Peer.close)),
     ("bad status", then(write(b"HTTP/1.1 2x0 OK\r\n\r\n"), Peer.close)),
-    ("reset in the body", then(write(head(200, JSON_HEAD, "Content-Length: 500") + JSON[:50]), Peer.reset)),
-    ("closed in the body", then(write(head(200, JSON_HEAD, "Content-Length: 500") + JSON[:50]), Peer.close)),
+    ("reset in the body", then(write(head(200, JSON_KIND, "Content-Length: 500") + ANSWER[:50]), Peer.reset)),
+    (
+        "closed in the body",
+        then(write(head(200, JSON_KIND, "Content-Length: 500") + ANSWER[:50]), Peer.close),
+    ),
     (
         "length too great",
-        then(write(head(200, JSON_HEAD, f"Content-Length: {len(JSON) + 9}") + JSON), Peer.close),
+        then(write(head(200, JSON_KIND, f"Content-Length: {len(ANSWER) + 9}") + ANSWER), Peer.close),
     ),
-    ("length too small", reply(200, JSON[:-9], JSON_HEAD)),
-    ("no length, cut", then(write(head(200, JSON_HEAD) + JSON[:50]), Peer.close)),
-    ("half-closed", then(write(head(200, JSON_HEAD) + JSON[:50]), Peer.half_close, Peer.stall)),
+    ("length too small", reply(200, ANSWER[:-9], JSON_KIND)),
+    ("no length, cut", then(write(head(200, JSON_KIND) + ANSWER[:50]), Peer.close)),
+    ("half-closed", then(write(head(200, JSON_KIND) + ANSWER[:50]), Peer.half_close, Peer.stall)),
     ("cut chunk", then(write(SSE_HEAD, b"ff\r\ndata: "), Peer.close)),
     ("bad chunk size", then(write(SSE_HEAD, b"zz\r\ndata: x\r\n"), Peer.close)),
     ("negative chunk size", then(write(SSE_HEAD, b"-5\r\ndata: x\n\n\r\n"), Peer.close)),
     ("no chunk end", then(write(SSE_HEAD, chunked(piece("Hel"), end=False)), Peer.close)),
-    ("garbage JSON", reply(200, b"{nope", JSON_HEAD)),
+    ("garbage JSON", reply(200, b"{nope", JSON_KIND)),
     ("a web page", reply(200, b"<html>Log in to the hotel's network</html>", "Content-Type: text/html")),
-    ("empty body", reply(200, b"", JSON_HEAD)),
+    ("empty body", reply(200, b"", JSON_KIND)),
     ("no content", write(head(204))),
-    ("an array", reply(200, b"[]", JSON_HEAD)),
+    ("an array", reply(200, b"[]", JSON_KIND)),
     ("empty answer", reply(200, completion(""))),
     ("null answer", reply(200, completion(None))),
-    ("no gzip at all", reply(200, JSON, JSON_HEAD, "Content-Encoding: gzip")),
-    ("cut gzip", reply(200, GZIPPED[:-20], JSON_HEAD, "Content-Encoding: gzip")),
-    ("gzip without its end", reply(200, GZIPPED[:-4], JSON_HEAD, "Content-Encoding: gzip")),
-    ("unknown coding", reply(200, GZIPPED, JSON_HEAD, "Content-Encoding: br")),
+    ("no gzip at all", reply(200, ANSWER, JSON_KIND, "Content-Encoding: gzip")),
+    ("cut gzip", reply(200, GZIPPED[:-20], JSON_KIND, "Content-Encoding: gzip")),
+    ("gzip without its end", reply(200, GZIPPED[:-4], JSON_KIND, "Content-Encoding: gzip")),
+    ("unknown coding", reply(200, GZIPPED, JSON_KIND, "Content-Encoding: br")),
 ]
 
 
@@ -241,7 +245,7 @@ def test_a_stream_cut_at_any_byte_is_never_half_an_answer(
     fault_server: FaultServer, make_http: Any, make_attempt: Any, kept: int
 ) -> None:
     """Where nothing but the end of the connection ends the body."""
-    fault_server.play(then(write(head(200, "Content-Type: text/event-stream"), STREAM[:kept]), Peer.close))
+    fault_server.play(then(write(head(200, SSE_KIND), STREAM[:kept]), Peer.close))
     last = last_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True))))
     if kept >= len(b"".join(GOOD_EVENTS[:4])):
         assert isinstance(last, Done)
@@ -256,7 +260,7 @@ def test_a_stream_cut_at_any_byte_is_never_half_an_answer(
         st.binary(max_size=60),
         st.binary(max_size=60).map(lambda tail: b"HTTP/1.1 200 OK\r\n" + tail),
         st.binary(max_size=60).map(lambda tail: SSE_HEAD + tail),
-        st.binary(max_size=60).map(lambda tail: head(200, JSON_HEAD, "Content-Encoding: gzip") + tail),
+        st.binary(max_size=60).map(lambda tail: head(200, JSON_KIND, "Content-Encoding: gzip") + tail),
     ),
     st.booleans(),
 )
@@ -273,17 +277,20 @@ def test_arbitrary_bytes_are_a_backend_error(
 GOOD: list[tuple[str, Script]] = [
     ("by the book", good),
     ("100 continue first", then(write(b"HTTP/1.1 100 Continue\r\n\r\n"), good)),
-    ("no length", then(write(head(200, JSON_HEAD) + JSON), Peer.close)),
-    ("half-closed", then(write(head(200, JSON_HEAD) + JSON), Peer.half_close, Peer.stall)),
-    ("chunked JSON", write(head(200, JSON_HEAD, "Transfer-Encoding: chunked"), chunked(JSON[:9], JSON[9:]))),
-    ("gzip", reply(200, GZIPPED, JSON_HEAD, "Content-Encoding: gzip")),
+    ("no length", then(write(head(200, JSON_KIND) + ANSWER), Peer.close)),
+    ("half-closed", then(write(head(200, JSON_KIND) + ANSWER), Peer.half_close, Peer.stall)),
+    (
+        "chunked JSON",
+        write(head(200, JSON_KIND, "Transfer-Encoding: chunked"), chunked(ANSWER[:9], ANSWER[9:])),
+    ),
+    ("gzip", reply(200, GZIPPED, JSON_KIND, "Content-Encoding: gzip")),
     (
         "byte by byte",
-        write(head(200, JSON_HEAD, f"Content-Length: {len(JSON)}"), *[bytes([b]) for b in JSON]),
+        write(head(200, JSON_KIND, f"Content-Length: {len(ANSWER)}"), *[bytes([b]) for b in ANSWER]),
     ),
     (
         "HTTP/1.0",
-        then(write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON), Peer.close),
+        then(write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + ANSWER), Peer.close),
     ),
 ]
 
@@ -313,9 +320,7 @@ def test_a_gzipped_stream_is_decoded_as_it_comes(
     pieces = [compressed[at : at + 7] for at in range(0, len(compressed), 7)]
     fault_server.play(
         write(
-            head(
-                200, "Content-Type: text/event-stream", "Transfer-Encoding: chunked", "Content-Encoding: gzip"
-            ),
+            head(200, SSE_KIND, "Transfer-Encoding: chunked", "Content-Encoding: gzip"),
             chunked(*pieces),
         )
     )
@@ -337,7 +342,7 @@ def test_an_answer_without_end_is_cut_off(
     monkeypatch.setattr("showcaller.runtime.transports.http_exchange.MAX_ANSWER_BYTES", 100_000)
     body = b" " * 1_000_000
     data = gzip.compress(body) if coding == "gzip" else body
-    fault_server.play(then(reply(200, data, JSON_HEAD, f"Content-Encoding: {coding}"), Peer.close))
+    fault_server.play(then(reply(200, data, JSON_KIND, f"Content-Encoding: {coding}"), Peer.close))
     error = error_of(list(make_http(fault_server.url).attempt(make_attempt())))
     assert type(error) is MalformedResponseError
     assert "more than 100000 bytes" in str(error)

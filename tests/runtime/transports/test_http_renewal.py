@@ -54,6 +54,15 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def rotated(key_file: Path) -> FileSecret:
+    """A secret that holds the old key, and whose file holds the new one by now."""
+    secret = FileSecret(key_file)
+    secret.reveal()
+    key_file.write_text(NEW)
+    return secret
+
+
 def secret_of(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A source of each kind that gives what the file holds, or for env what is in the environment."""
     if kind == "file":
@@ -93,14 +102,11 @@ def test_a_rotated_key_is_read_again_and_the_request_repeated(
 
 
 def test_the_connection_is_used_again(
-    fault_server: FaultServer, make_http: Any, make_attempt: Any, key_file: Path
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, rotated: FileSecret
 ) -> None:
     """The refusal was read to its end: nothing has to be opened anew."""
-    secret = FileSecret(key_file)
-    secret.reveal()
-    key_file.write_text(NEW)
     fault_server.play(guarded(NEW))
-    assert isinstance(list(make_http(fault_server.url, api_key=secret).attempt(make_attempt()))[-1], Done)
+    assert isinstance(list(make_http(fault_server.url, api_key=rotated).attempt(make_attempt()))[-1], Done)
     assert fault_server.connections == 1
 
 
@@ -141,32 +147,26 @@ def test_a_second_refusal_is_final(
 
 
 def test_a_header_s_secret_is_renewed_too(
-    fault_server: FaultServer, make_http: Any, make_attempt: Any, key_file: Path
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, rotated: FileSecret
 ) -> None:
     """Whichever of them it was that was refused."""
-    secret = FileSecret(key_file)
-    secret.reveal()
-    key_file.write_text(NEW)
 
     def script(peer: Peer) -> None:
         (good if NEW.encode() in peer.request else reply(401, b"no"))(peer)
 
     fault_server.play(script)
-    transport = make_http(fault_server.url, api_key=Secret(OLD), headers={"X-Token": secret})
+    transport = make_http(fault_server.url, api_key=Secret(OLD), headers={"X-Token": rotated})
     assert isinstance(list(transport.attempt(make_attempt()))[-1], Done)
 
 
 def test_another_status_renews_nothing(
-    fault_server: FaultServer, make_http: Any, make_attempt: Any, key_file: Path
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, rotated: FileSecret
 ) -> None:
     """A 403 says what the key may do, and not that it is none."""
-    secret = FileSecret(key_file)
-    secret.reveal()
-    key_file.write_text(NEW)
     fault_server.play(reply(403, b"no"))
-    error_of(list(make_http(fault_server.url, api_key=secret).attempt(make_attempt())))
+    error_of(list(make_http(fault_server.url, api_key=rotated).attempt(make_attempt())))
     assert len(fault_server.requests) == 1
-    assert secret.reveal() == OLD
+    assert rotated.reveal() == OLD
 
 
 def test_all_who_are_refused_at_once_share_one_reading(

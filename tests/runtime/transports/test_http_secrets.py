@@ -14,6 +14,7 @@ from showcaller.actors.secrets import Secret
 from showcaller.actors.transport import Failed
 from tests.runtime.transports.contract import error_of
 from tests.runtime.transports.fault_server import (
+    JSON_KIND,
     FaultServer,
     Peer,
     Script,
@@ -41,7 +42,7 @@ ECHO = f"you sent {KEY} and {TOKEN}"
         reply(500, f"<html>{ECHO}</html>".encode()),
         reply(429, {"error": ECHO}, f"Retry-After: {KEY}", f"X-Echo: {TOKEN}"),
         reply(307, b"", f"Location: http://x/?key={KEY}"),
-        reply(200, ECHO.encode(), "Content-Type: application/json"),
+        reply(200, ECHO.encode(), JSON_KIND),
         reply(200, {"error": {"message": ECHO}}),
         sse(event({"error": {"message": ECHO}})),
         sse(piece("x"), event(ECHO)),

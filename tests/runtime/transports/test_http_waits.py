@@ -21,7 +21,9 @@ from showcaller.actors.transport import Chunk, Sent, TransportEvent
 from tests.runtime.transports.contract import done_of, error_of, read_until_chunk
 from tests.runtime.transports.fault_server import (
     GOOD_EVENTS,
+    JSON_KIND,
     SSE_HEAD,
+    SSE_KIND,
     FaultServer,
     Peer,
     Script,
@@ -35,13 +37,13 @@ from tests.runtime.transports.fault_server import (
 )
 
 NOTHING = write()
-HEAD = write(head(200, "Content-Type: application/json", "Content-Length: 99"))
-PART = write(head(200, "Content-Type: application/json", "Content-Length: 99") + b"{")
+HEAD = write(head(200, JSON_KIND, "Content-Length: 99"))
+PART = write(head(200, JSON_KIND, "Content-Length: 99") + b"{")
 FIRST_WORD = write(SSE_HEAD, chunked(piece("Hel"), end=False))
 PINGS = write(SSE_HEAD, chunked(*[b": ping\n\n"] * 3, end=False))
 
-OPEN_END = write(head(200, "Content-Type: application/json") + b"{")
-OPEN_STREAM = write(head(200, "Content-Type: text/event-stream") + piece("Hel"))
+OPEN_END = write(head(200, JSON_KIND) + b"{")
+OPEN_STREAM = write(head(200, SSE_KIND) + piece("Hel"))
 
 PATIENT = {"connect": 20.0, "first_token": 20.0, "idle": 20.0, "total": 20.0}
 
