@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from showcaller import Runtime
+from tests.examples import run
 from tests.runtime.transports.fault_server import FaultServer, Peer, completion, reply
 
 ROOT = Path(__file__).parents[1]
@@ -41,16 +39,7 @@ def test_the_example_says_what_became_of_each(tmp_path: Path) -> None:
 
     with FaultServer() as server:
         server.play(script)
-        environ = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-        done = subprocess.run(
-            [sys.executable, str(EXAMPLE)],
-            cwd=tmp_path,
-            env={**environ, "OPENAI_BASE_URL": server.url, "SHOWCALLER_MODEL": "m"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run(EXAMPLE, server, tmp_path)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
     assert len(lines) == 5

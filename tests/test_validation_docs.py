@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from showcaller import ResponseTransform, validators
+from tests.examples import run
 from tests.runtime.transports.fault_server import FaultServer, completion, reply
 
 ROOT = Path(__file__).parents[1]
@@ -41,14 +39,5 @@ def test_the_example_asks_until_the_answer_is_a_price(tmp_path: Path) -> None:
             reply(200, completion('It is {"price": 3000}.')),
             reply(200, completion('```json\n{"price": 3.5}\n```')),
         )
-        environ = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-        done = subprocess.run(
-            [sys.executable, str(EXAMPLE)],
-            cwd=tmp_path,
-            env={**environ, "OPENAI_BASE_URL": server.url, "SHOWCALLER_MODEL": "m"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run(EXAMPLE, server, tmp_path)
     assert (done.returncode, done.stdout) == (0, "3.5 after 3 attempts\n"), done.stderr
