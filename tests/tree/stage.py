@@ -13,7 +13,6 @@ from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RequestCancelledError
 from showcaller.actors.kernel.cell import Cell
-from showcaller.actors.kernel.clock import Timer, TimerHeap
 from showcaller.actors.kernel.message import Down
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.workers import Job
@@ -25,23 +24,7 @@ from showcaller.actors.transport import Attempt, Done, Failed, Pause, Sent, Tran
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.tree import Tree
-
-
-class HandClock:
-    """Time that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.timers = TimerHeap()
-
-    def now(self) -> float:
-        return self.time
-
-    def wall(self) -> float:
-        return 1_700_000_000.0 + self.time
-
-    def call_later(self, delay: float, recipient: Any, message: Any) -> Timer:
-        return self.timers.push(self.time + delay, recipient, message)
+from tests.hand_clock import HandClock
 
 
 class HandDispatcher:
@@ -132,7 +115,7 @@ class Stage:
     """The tree and its edge without a thread."""
 
     def __init__(self, config: RuntimeConfig, transports: dict[str, Script], seed: int = 0) -> None:
-        self.clock = HandClock()
+        self.clock = HandClock(1000.0, ahead=1_700_000_000.0)
         self.dispatcher = HandDispatcher()
         self.jobs: list[tuple[float, int, Job]] = []
         self.order = itertools.count()
