@@ -130,6 +130,22 @@ def make_http() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
+def make_embedded(model_path: Path) -> Iterator[Callable[..., Any]]:
+    """Builds embedded transports of the demo model, and closes them in the end."""
+    from showcaller.runtime.transports.embedded import EmbeddedTransport
+
+    made: list[EmbeddedTransport] = []
+
+    def make(**options: Any) -> EmbeddedTransport:
+        made.append(EmbeddedTransport(**{"model_path": model_path, **options}))
+        return made[-1]
+
+    yield make
+    for transport in made:
+        transport.close()
+
+
+@pytest.fixture
 def closed_port() -> Iterator[int]:
     """A loopback port that refuses connections: it is taken, and nobody listens."""
     with socket.socket() as sock:

@@ -7,7 +7,7 @@ a transport for a model with a context of 2048 tokens; the fixture closes what i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -36,12 +36,12 @@ class MakeAttempt(Protocol):
     def __call__(self, prompt: str = ..., **options: Any) -> Attempt: ...
 
 
-def last_of(events: list[TransportEvent]) -> Done | Failed:
+def last_of(events: Iterable[TransportEvent]) -> Done | Failed:
     """The final event; checks that it is the only one of its kind."""
-    finals = [event for event in events if isinstance(event, Done | Failed)]
-    assert len(finals) == 1
-    assert events[-1] is finals[0]
-    return finals[0]
+    *before, last = events
+    assert isinstance(last, Done | Failed)
+    assert not any(isinstance(event, Done | Failed) for event in before)
+    return last
 
 
 def done_of(events: list[TransportEvent]) -> Done:
@@ -53,7 +53,7 @@ def done_of(events: list[TransportEvent]) -> Done:
     return last
 
 
-def error_of(events: list[TransportEvent]) -> Exception:
+def error_of(events: Iterable[TransportEvent]) -> Exception:
     """The error of an attempt that failed."""
     last = last_of(events)
     assert isinstance(last, Failed), last

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -17,14 +16,8 @@ class TestEmbeddedTransport(TransportContract):
     """Every case of the contract."""
 
     @pytest.fixture
-    def make_transport(self, model_path: Path) -> Iterator[Callable[[], EmbeddedTransport]]:
+    def make_transport(
+        self, make_embedded: Callable[..., EmbeddedTransport]
+    ) -> Callable[[], EmbeddedTransport]:
         """Transports that share one model of the contract's size."""
-        made: list[EmbeddedTransport] = []
-
-        def make() -> EmbeddedTransport:
-            made.append(EmbeddedTransport(model_path=model_path, n_ctx=2048))
-            return made[-1]
-
-        yield make
-        for transport in made:
-            transport.close()
+        return lambda: make_embedded(n_ctx=2048)
