@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import Attribute, Factory, field, frozen
 
-from showcaller.actors.canonical import FrozenDict, find_unjsonable, freeze
+from showcaller.actors.canonical import FrozenDict, frozen_mapping
 from showcaller.actors.endpoints import (
     as_headers,
     check_backend_name,
@@ -22,6 +22,7 @@ from showcaller.actors.validators import (
     SECONDS,
     boolean,
     is_number,
+    json_mapping,
     member,
     number,
     refuse,
@@ -105,19 +106,6 @@ def _check_driven(owner: object, attribute: Attribute[Any], value: BackendType) 
 
 def _as_secret(value: Secret | str | None) -> Secret | None:
     return None if value is None else as_secret("BackendConfig", "api_key", value)
-
-
-def _as_options(value: Mapping[str, Any]) -> FrozenDict:
-    if type(value) is FrozenDict:
-        return value
-    fix = "use a mapping of option names to JSON values"
-    if not isinstance(value, Mapping):
-        raise refuse("BackendConfig", "options", value, fix)
-    found = find_unjsonable(value)
-    if found is not None:
-        raise refuse("BackendConfig", f"options.{found[0]}", found[1], fix)
-    options: FrozenDict = freeze(value)
-    return options
 
 
 def _check_endpoint(backend: BackendConfig, attribute: Attribute[Any], value: Any) -> None:
@@ -223,7 +211,11 @@ class BackendConfig:
     idempotent: bool = field(
         default=Factory(lambda self: self.backend_type not in CLI_TYPES, takes_self=True), validator=boolean()
     )
-    options: Mapping[str, Any] = field(factory=FrozenDict, converter=_as_options)
+    options: Mapping[str, Any] = field(
+        factory=FrozenDict,
+        converter=frozen_mapping,
+        validator=json_mapping("use a mapping of option names to JSON values"),
+    )
     supports: frozenset[Capability] = field(
         default=Factory(
             lambda self: _CAPABILITIES.get(self.backend_type, _ALL_CAPABILITIES), takes_self=True

@@ -83,13 +83,25 @@ def freeze(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping, deep-frozen; what cannot be frozen stays as it is, for a validator to refuse by its name."""
+    given: object = value
+    if not isinstance(given, Mapping):
+        return value
+    try:
+        frozen: FrozenDict = freeze(given)
+    except (TypeError, ValueError):
+        return value
+    return frozen
+
+
 def find_unjsonable(value: object) -> tuple[str, object] | None:
     """The path and the value of the first thing in `value` that has no JSON form, or None."""
     return next(_unjsonable(value, "", 0), None)
 
 
 def _unjsonable(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
-    if depth > MAX_DEPTH:
+    if isinstance(value, (Mapping, list, tuple)) and depth >= MAX_DEPTH:
         yield path, "a value nested too deeply, or one that contains itself"
     elif isinstance(value, Mapping):
         for key, item in value.items():

@@ -13,13 +13,23 @@ from typing import Any, ClassVar, TypeAlias
 
 from attrs import Factory, field, frozen
 
-from showcaller.actors.canonical import FrozenDict, canonical_json, find_unjsonable, freeze
+from showcaller.actors.canonical import FrozenDict, canonical_json, find_unjsonable, freeze, frozen_mapping
 from showcaller.actors.enums import RequestPriority, Source
 from showcaller.actors.errors import ShowcallerError
-from showcaller.actors.prompts import as_extra_body, as_messages, as_response_format, as_tools, snapshot
+from showcaller.actors.prompts import as_extra_body, as_messages, as_response_format, as_tools
 from showcaller.actors.response_validators import Validator, as_validators
 from showcaller.actors.transforms import ResponseTransformerBase, as_transforms
-from showcaller.actors.validators import boolean, kind, member, number, refuse, text, token, whole
+from showcaller.actors.validators import (
+    boolean,
+    json_mapping,
+    kind,
+    member,
+    number,
+    refuse,
+    text,
+    token,
+    whole,
+)
 
 BYTES_PER_TOKEN = 4
 """The rule of thumb behind every estimate made before a backend has counted."""
@@ -38,19 +48,6 @@ def _as_priority(value: RequestPriority | str) -> RequestPriority:
 
 def _as_context_priority(value: RequestPriority | str) -> RequestPriority:
     return member(RequestPriority, value, "RequestContext", "priority")
-
-
-def _as_metadata(value: Mapping[str, Any]) -> FrozenDict:
-    if type(value) is FrozenDict:
-        return value
-    fix = "use a mapping of str to JSON values"
-    if not isinstance(value, Mapping):
-        raise refuse("RequestContext", "metadata", value, fix)
-    found = find_unjsonable(value)
-    if found is not None:
-        path, offender = found
-        raise refuse("RequestContext", f"metadata.{path}", offender, fix)
-    return FrozenDict(snapshot("RequestContext", "metadata", value, fix))
 
 
 @frozen(kw_only=True)
@@ -76,7 +73,11 @@ class RequestContext:
     created_at: float = field(
         factory=time.time, validator=number("use seconds since the epoch, 0 or more", least=0)
     )
-    metadata: Mapping[str, Any] = field(factory=FrozenDict, converter=_as_metadata)
+    metadata: Mapping[str, Any] = field(
+        factory=FrozenDict,
+        converter=frozen_mapping,
+        validator=json_mapping("use a mapping of str to JSON values"),
+    )
     tenant: str | None = field(
         default=None, validator=token("use 1 to 200 visible ASCII characters", none=True)
     )

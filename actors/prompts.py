@@ -20,12 +20,12 @@ _RESERVED = FrozenDict(
 )
 
 
-def snapshot(owner: str, name: str, value: object, fix: str) -> Any:
+def _snapshot(name: str, value: object, fix: str) -> Any:
     """The frozen value; what cannot be frozen is refused under the name of its field."""
     try:
         return freeze(value)
     except (TypeError, ValueError) as error:
-        raise refuse(owner, name, value, f"{fix} ({error})") from None
+        raise refuse("ChatRequest", name, value, f"{fix} ({error})") from None
 
 
 def as_messages(value: str | Sequence[Mapping[str, Any]]) -> tuple[FrozenDict, ...]:
@@ -45,7 +45,7 @@ def as_messages(value: str | Sequence[Mapping[str, Any]]) -> tuple[FrozenDict, .
             raise refuse(
                 "ChatRequest", f"messages[{index}].role", role, "use system, user, assistant or tool"
             )
-    frozen_messages: tuple[FrozenDict, ...] = snapshot("ChatRequest", "messages", value, fix)
+    frozen_messages: tuple[FrozenDict, ...] = _snapshot("messages", value, fix)
     return frozen_messages
 
 
@@ -64,7 +64,7 @@ def as_tools(value: Sequence[Mapping[str, Any]] | None) -> tuple[FrozenDict, ...
             raise refuse("ChatRequest", f"tools[{index}]", tool, why + fix)
         if not isinstance(tool, Mapping) or not isinstance(tool.get("type"), str):
             raise refuse("ChatRequest", f"tools[{index}]", tool, fix)
-    frozen_tools: tuple[FrozenDict, ...] = snapshot("ChatRequest", "tools", value, fix)
+    frozen_tools: tuple[FrozenDict, ...] = _snapshot("tools", value, fix)
     return frozen_tools
 
 
@@ -76,7 +76,7 @@ def as_response_format(value: Mapping[str, Any] | None) -> FrozenDict | None:
     given: object = value
     if not isinstance(given, Mapping) or not isinstance(given.get("type"), str):
         raise refuse("ChatRequest", "response_format", value, fix)
-    return FrozenDict(snapshot("ChatRequest", "response_format", value, fix))
+    return FrozenDict(_snapshot("response_format", value, fix))
 
 
 def as_extra_body(value: Mapping[str, Any] | None) -> FrozenDict:
@@ -89,4 +89,4 @@ def as_extra_body(value: Mapping[str, Any] | None) -> FrozenDict:
     for name in value:
         if name in _RESERVED:
             raise refuse("ChatRequest", f"extra_body.{name}", value[name], _RESERVED[name])
-    return FrozenDict(snapshot("ChatRequest", "extra_body", value, fix))
+    return FrozenDict(_snapshot("extra_body", value, fix))

@@ -11,10 +11,10 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from showcaller.actors.canonical import FrozenDict, find_unjsonable, freeze
+from showcaller.actors.canonical import FrozenDict, frozen_mapping
 from showcaller.actors.enums import BackendState, RequestPriority
 from showcaller.actors.models import Outcome
-from showcaller.actors.validators import boolean, kind, number, refuse, text, token, whole
+from showcaller.actors.validators import boolean, json_mapping, kind, number, refuse, text, token, whole
 
 _TIME = number("use seconds since the epoch, 0 or more", least=0)
 _TIME_OR_NONE = number("use seconds since the epoch, 0 or more, or None", least=0, none=True)
@@ -25,24 +25,7 @@ _LIMIT = whole("use a whole number, 1 or more, or None for no limit", least=1, n
 _NAME = text("use a str that is not empty")
 _TEXT = text("use a str", empty=True)
 _REQUEST_ID = token("use 1 to 200 visible ASCII characters")
-
-
-def _json_mapping(owner: object, attribute: Attribute[Any], value: Any) -> None:
-    fix = "use a mapping of str to JSON values"
-    if not isinstance(value, Mapping):
-        raise refuse(owner, attribute.name, value, fix)
-    found = find_unjsonable(value)
-    if found is not None:
-        raise refuse(owner, f"{attribute.name}.{found[0]}", found[1], fix)
-
-
-def _frozen_mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value  # the validator refuses it by name
-    try:
-        return freeze(value)
-    except (TypeError, ValueError):
-        return value
+_JSON_MAPPING = json_mapping("use a mapping of str to JSON values")
 
 
 def _names(owner: object, attribute: Attribute[Any], value: Any) -> None:
@@ -184,7 +167,7 @@ class BackendCapability:
     description: str = field(default="", validator=_TEXT)
     enabled: bool = field(default=True, validator=boolean())
     parameters: Mapping[str, Any] = field(
-        factory=FrozenDict, converter=_frozen_mapping, validator=_json_mapping
+        factory=FrozenDict, converter=frozen_mapping, validator=_JSON_MAPPING
     )
 
 
@@ -213,7 +196,7 @@ class RecordedRequest:
     latency: float = field(default=0.0, validator=_DURATION)
     success: bool = field(default=True, validator=boolean())
     metadata: Mapping[str, Any] = field(
-        factory=FrozenDict, converter=_frozen_mapping, validator=_json_mapping, repr=False
+        factory=FrozenDict, converter=frozen_mapping, validator=_JSON_MAPPING, repr=False
     )
 
     @property
@@ -284,6 +267,6 @@ class ABTestVariant:
     backend: str = field(validator=_NAME)
     weight: float = field(default=1.0, validator=number("use a number greater than 0", above=0))
     metrics: Mapping[str, float] = field(
-        factory=FrozenDict, converter=_frozen_mapping, validator=_json_mapping
+        factory=FrozenDict, converter=frozen_mapping, validator=_JSON_MAPPING
     )
     sample_count: int = field(default=0, validator=_COUNT)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard, TypeVar
 
 from attrs import Attribute
 
+from showcaller.actors.canonical import find_unjsonable
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
 
@@ -129,6 +130,19 @@ def boolean(*, none: bool = False) -> Check:
     def check(owner: object, attribute: Attribute[Any], value: Any) -> None:
         if value is not True and value is not False and not (none and value is None):
             raise refuse(owner, attribute.name, value, "use True or False")
+
+    return check
+
+
+def json_mapping(fix: str) -> Check:
+    """A mapping of str to what JSON can say; what it cannot is named by its path."""
+
+    def check(owner: object, attribute: Attribute[Any], value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise refuse(owner, attribute.name, value, fix)
+        found = find_unjsonable(value)
+        if found is not None:
+            raise refuse(owner, f"{attribute.name}.{found[0]}", found[1], fix)
 
     return check
 

@@ -65,7 +65,7 @@ WRONG = [
     (UsageQuota, {"reset_daily_at": None}),
     (BackendVersion, {"capabilities": "tools"}),
     (BackendVersion, {"api_version": ""}),
-    (BackendCapability, {"parameters": {"a": object()}}),
+    (BackendCapability, {"parameters": {"a": {1}}}),
     (BackendCapability, {"parameters": None}),
     (BackendCapability, {"parameters": {1: 2}}),
     (BackendCapability, {"enabled": 1}),

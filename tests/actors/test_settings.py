@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from showcaller.actors.backend_config import BackendConfig, Limits, Timeouts
+from showcaller.actors.canonical import MAX_DEPTH
 from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
@@ -120,7 +121,7 @@ def test_types_are_taken_by_value_and_by_name() -> None:
         {"headers": {"X-A": 5}},
         {"max_parallel_requests": 0},
         {"idempotent": None},
-        {"options": {"a": object()}},
+        {"options": {"a": {1}}},
         {"options": []},
         {"supports": "tools"},
         {"supports": ["sight"]},
@@ -136,6 +137,16 @@ def test_a_wrong_backend_is_refused_by_field_value_and_fix(wrong: dict[str, Any]
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=rf"^BackendConfig\.{name}.* = .*: \w+"):
         BackendConfig(**HTTP | wrong)
+
+
+def test_options_are_nested_as_deep_as_they_can_be_frozen() -> None:
+    """One level more is refused by name, though nothing is in it."""
+    options: dict[str, Any] = {}
+    for _ in range(MAX_DEPTH - 1):
+        options = {"a": options}
+    assert BackendConfig(**HTTP, options=options).options == options
+    with pytest.raises(ConfigurationError, match=r"^BackendConfig\.options\.a.* nested too deeply"):
+        BackendConfig(**HTTP, options={"a": options})
 
 
 def test_a_credential_in_the_url_is_refused_and_not_shown() -> None:
