@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import itertools
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -24,7 +23,7 @@ from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.workers import ThreadWorkers
-from showcaller.actors.log import AUTO_CHOSE, CALLBACK_LOST, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
+from showcaller.actors.log import CALLBACK_LOST, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.actors.recorder import Recordings
@@ -32,6 +31,7 @@ from showcaller.actors.transport import Transport
 from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
 from showcaller.runtime.batcher import Batcher
+from showcaller.runtime.batchers import Batchers
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
@@ -40,6 +40,7 @@ from showcaller.runtime.machine import Machine, ThreadMachine
 from showcaller.runtime.many import ask_many, ask_many_async
 from showcaller.runtime.pending import Callback, Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
+from showcaller.runtime.search_path import resolve_config
 from showcaller.runtime.status import RuntimeStatus, take_status
 from showcaller.runtime.streams import AsyncChatStream, ChatStream
 from showcaller.runtime.supervisor_ref import SupervisorRef
@@ -96,9 +97,7 @@ class Runtime:
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
         self._control: Control | None = None
-        self._batchers: dict[Batcher, None] = {}
-        self._batcher_names = itertools.count(1)
-        self._ended: RuntimeStoppedError | None = None
+        self._batchers = Batchers(self._edge, self._engine)
         self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
             self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
@@ -130,7 +129,7 @@ class Runtime:
                 `transports` names no backend of it.
         """
         set_up_logging()
-        resolved = _resolve(config)
+        resolved = resolve_config(config)
         made: dict[str, Transport] = {}
         if isinstance(transports, Mapping):
             names = [backend.name for backend in resolved.backends]
@@ -273,24 +272,13 @@ class Runtime:
         Raises:
             ConfigurationError: one of the numbers is wrong.
         """
-        batcher = Batcher(
-            self._edge,
-            clock=self._tree.system.clock,
-            callbacks=self._engine.machine.callbacks,
-            check=lambda request: self._tree.roster.config.route_for(request.model),
-            timeout=self._tree.config.runtime.timeout,
-            name=f"{self._engine.machine.name}-batch{next(self._batcher_names)}",
+        return self._batchers.make(
             max_size=max_size,
             max_wait=max_wait,
             max_concurrency=max_concurrency,
             max_pending=max_pending,
             options=options,
-            on_closed=lambda closed: self._batchers.pop(closed, None),
         )
-        self._batchers[batcher] = None
-        if self._ended is not None:
-            batcher.fail(self._ended)
-        return batcher
 
     async def ask_async(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
         """Ask from asyncio; cancelling the task cancels upstream.
@@ -412,24 +400,4 @@ class Runtime:
 
     def _accept_no_more(self, error: RuntimeStoppedError) -> None:
         self._edge.close(error)
-        # In this order: a batcher that is just being made sees it, or is seen.
-        self._ended = error
-        for batcher in list(self._batchers):
-            batcher.fail(error)
-
-
-def _resolve(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:
-    if isinstance(config, RuntimeConfig):
-        return config
-    from showcaller.runtime.config import load_config
-    from showcaller.runtime.detect import detect
-    from showcaller.runtime.search_path import find_config
-
-    path = find_config() if config is None else config
-    if path is not None:
-        return load_config(path)
-    choice = detect()
-    found = choice.require()
-    if choice.chosen is not None:
-        AUTO_CHOSE.say(choice.chosen.name, choice.chosen.reason)
-    return found
+        self._batchers.fail(error)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.log import AUTO_CHOSE
+
 FILE_NAME = "showcaller.toml"
 
 
@@ -56,6 +59,27 @@ def find_config(environ: Mapping[str, str] | None = None) -> Path | None:
         if place.found or place.must_exist:
             return place.path
     return None
+
+
+def resolve_config(config: RuntimeConfig | str | Path | None) -> RuntimeConfig:
+    """A configuration as it is, that of a file, and for None the one that is found or that AUTO makes.
+
+    Raises:
+        ConfigurationError: it is wrong, or there is none and nothing to use.
+    """
+    if isinstance(config, RuntimeConfig):
+        return config
+    from showcaller.runtime.config import load_config
+    from showcaller.runtime.detect import detect
+
+    path = find_config() if config is None else config
+    if path is not None:
+        return load_config(path)
+    choice = detect()
+    found = choice.require()
+    if choice.chosen is not None:
+        AUTO_CHOSE.say(choice.chosen.name, choice.chosen.reason)
+    return found
 
 
 def _place(path: Path, origin: str, *, must_exist: bool = False) -> Place:
