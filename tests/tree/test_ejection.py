@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.errors import RateLimitError, ServerError
-from showcaller.actors.messages import HealthChanged
+from showcaller.actors.kernel.reply import ReplyFuture
+from showcaller.actors.messages import DrainBackend, HealthChanged
 from showcaller.actors.models import Answered
 from showcaller.actors.transport import Failed, Sent
-from tests.tree.stage import OK, Script, Stage, stage
+from tests.tree.stage import HANG, OK, Script, Stage, stage
 
 PERIOD = 300.0
 
@@ -56,6 +57,16 @@ def test_at_most_half_are_left_out_and_these_are_the_worst() -> None:
     for name, rate in (("a", 0.2), ("b", 0.4), ("c", 0.0)):
         judge(s, name, BackendState.UNHEALTHY, rate)
     assert send(s, 6) == {"a": 0, "b": 3, "c": 0, "d": 3}
+
+
+def test_half_is_counted_among_those_in_service() -> None:
+    """Of three that are left of four, two of them unhealthy, the worst alone is left out."""
+    s = stage({name: Script(OK) for name in "abcd"}, strategy="round_robin")
+    drained = ReplyFuture()
+    s.tree.address("supervisor").tell(DrainBackend("d", s.clock.now(), False, drained))
+    for name, rate in (("a", 0.0), ("b", 0.4)):
+        judge(s, name, BackendState.UNHEALTHY, rate)
+    assert send(s, 6) == {"a": 0, "b": 3, "c": 3, "d": 0}
 
 
 def test_a_lone_backend_gets_its_requests_whatever_it_is() -> None:
@@ -152,3 +163,27 @@ def test_who_fails_again_after_that_is_left_out_again() -> None:
     s.advance(13.0)
     assert send(s, 3) == {"a": 2, "b": 2}
     assert s.tree.roster.slots["a"].breaker.state(s.clock.now()) is CircuitState.CLOSED
+
+
+def test_who_hangs_after_that_is_left_out_again() -> None:
+    """A seat that does not come back says as much as a failure."""
+    script = Script(FAILS, FAILS, FAILS, OK, HANG, OK)
+    s = stage({"a": script, "b": Script(OK)}, route={"allowed_fails": 3}, max_retries=0, timeout=5.0)
+    trip(s)
+    s.advance(13.0)
+    assert send(s, 1) == {"a": 1, "b": 0}
+    s.submit()
+    s.advance(10.0)
+    assert s.tree.roster.slots["a"].abandoned
+    assert send(s, 2) == {"a": 0, "b": 2}
+
+
+def test_a_new_judgement_is_not_softened_by_what_was_before_it() -> None:
+    """Its breaker had closed since the one before; it has not since this one."""
+    s = stage({"a": Script(FAILS, FAILS, FAILS, OK), "b": Script(OK)}, route={"allowed_fails": 3})
+    trip(s)
+    s.advance(13.0)
+    assert send(s, 1) == {"a": 1, "b": 0}
+    judge(s, "a", BackendState.DEGRADED, 0.6)
+    judge(s, "a", BackendState.UNHEALTHY)
+    assert send(s, 2) == {"a": 0, "b": 2}

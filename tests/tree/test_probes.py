@@ -11,6 +11,7 @@ from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.errors import (
     AuthenticationError,
     BackendUnreachableError,
+    RateLimitError,
     RequestCancelledError,
     ShowcallerError,
 )
@@ -178,6 +179,91 @@ def test_a_probe_that_hangs_loses_its_seat_and_there_is_no_second() -> None:
     pending = s.submit()
     s.advance(1.0)
     assert isinstance(pending.outcome, Answered)
+
+
+def first_probe(s: Stage, script: Probed) -> float:
+    """Lets time pass until a probe is under way; when it began."""
+    while not script.probes:
+        s.advance(0.5)
+    return script.probes[0].deadline - script.probes[0].timeout.total
+
+
+def test_a_request_has_the_seat_of_a_probe_in_the_moment_in_which_that_ends() -> None:
+    """It does not wait for a timer of somebody else's."""
+    script = Probed(OK)
+    script.seconds = 4.0
+    s = watched({"a": script}, max_parallel_requests=1)
+    began = first_probe(s, script)
+    s.submit()
+    s.advance(began + 3.999 - s.clock.now())
+    assert script.attempts == []
+    s.advance(0.002)
+    assert len(script.attempts) == 1
+
+
+@pytest.mark.parametrize(("total", "seconds"), [(3.0, 3.0), (60.0, 5.0)])
+def test_a_probe_has_no_longer_than_an_attempt_and_two_seconds_more_to_come_back(
+    total: float, seconds: float
+) -> None:
+    """Then its seat is another's."""
+    script = Probed(OK)
+    script.seconds = 1e6
+    s = watched({"a": script}, max_parallel_requests=1, timeout=total)
+    began = first_probe(s, script)
+    assert script.probes[0].deadline == pytest.approx(began + seconds)
+    assert script.probes[0].timeout.total == seconds
+    s.submit()
+    s.advance(began + seconds + 1.999 - s.clock.now())
+    assert script.attempts == []
+    s.advance(0.002)
+    assert len(script.attempts) == 1
+
+
+def test_a_probe_that_was_given_up_says_nothing_more_when_it_is_back() -> None:
+    """It was counted once."""
+    script = Probed(OK)
+    script.seconds, script.error = 15.0, BackendUnreachableError("away", backend="a")
+    s = watched({"a": script})
+    began = first_probe(s, script)
+    s.advance(began + 8.0 - s.clock.now())
+    assert s.tree.health.get_status("a").error_count == 1
+    s.advance(10.0)
+    assert script.ended == 1
+    assert s.tree.health.get_status("a").error_count == 1
+
+
+def test_a_backend_that_has_asked_for_a_pause_is_not_probed_in_it() -> None:
+    """It has said itself when it wants to hear of us."""
+    script = Probed([Sent(), Failed(RateLimitError("slow down", backend="a", retry_after=1000.0))])
+    s = watched({"a": script})
+    s.submit()
+    s.advance(990.0)
+    assert script.probes == []
+    s.advance(10.0 + LONGEST)
+    assert len(script.probes) >= 1
+
+
+class Unreachable(Probed):
+    """One whose probe fails like a broken connection when it is cancelled."""
+
+    def probe(self, attempt: Attempt) -> Iterator[TransportEvent]:
+        self.probes.append(attempt)
+        yield Pause(self.seconds)
+        yield Failed(BackendUnreachableError("closed", backend="a"))
+
+
+def test_what_a_cancelled_probe_shows_is_not_held_against_its_backend() -> None:
+    """It was the drain that broke it off."""
+    script = Unreachable(OK)
+    script.seconds = 4.0
+    s = watched({"a": script, "b": Probed(OK)})
+    first_probe(s, script)
+    s.tree.address("supervisor").tell(DrainBackend("a", s.clock.now() + 1.0, False, ReplyFuture()))
+    s.advance(5.0)
+    assert script.probes[0].cancel.cancelled
+    assert s.tree.roster.slots["a"].probe is not None
+    assert s.tree.roster.slots["a"].probe.done
+    assert s.tree.health.get_status("a").attempts == 0
 
 
 def test_a_transport_that_raises_in_a_probe_gives_its_seat_back() -> None:

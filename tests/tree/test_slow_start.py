@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from showcaller.actors.enums import BackendState
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend
 from tests.tree.stage import HANG, OK, Script, Stage, backend, stage
-from tests.tree.test_ejection import send
+from tests.tree.test_ejection import judge, send
 
 
 def pair(**route: Any) -> Stage:
@@ -66,6 +67,33 @@ def test_who_is_added_starts_slowly() -> None:
     assert len(s.transports["b"].attempts) == 1
     s.advance(1.0)
     assert all(one.outcome is not None for one in pending)
+
+
+def test_who_is_well_again_starts_slowly_and_who_is_still_unhealthy_does_not() -> None:
+    """From the moment on which it is let in again."""
+    s = pair(slow_start=1000.0)
+    slot = s.tree.roster.slots["a"]
+    judge(s, "a", BackendState.UNHEALTHY, 0.2)
+    judge(s, "a", BackendState.UNHEALTHY, 0.4)
+    assert slot.warming_since is None
+    judge(s, "a", BackendState.DEGRADED, 0.6)
+    assert send(s, 44) == {"a": 4, "b": 40}
+
+
+def test_who_was_let_in_by_its_breaker_does_not_start_again_when_it_is_well() -> None:
+    """It has come back once."""
+    s = pair(slow_start=1000.0)
+    slot = s.tree.roster.slots["a"]
+    for _ in range(5):
+        slot.breaker.record_failure(slot.breaker.epoch, s.clock.now())
+    judge(s, "a", BackendState.UNHEALTHY)
+    s.advance(30.0)
+    s.submit(model="a")
+    s.advance(400.0)
+    since = slot.warming_since
+    assert since is not None
+    judge(s, "a", BackendState.HEALTHY, 1.0)
+    assert slot.warming_since == since
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "least_connections"])

@@ -54,6 +54,18 @@ def test_who_was_heard_of_is_not_probed_until_an_interval_after_that() -> None:
     assert probes.take_due(second + 10 * INTERVAL) == ["a"]
 
 
+def test_backends_that_were_heard_of_together_are_not_probed_together() -> None:
+    """What puts them off is jittered too: traffic that ends for all at once ends for all at once."""
+    probes = schedule()
+    slots = [str(number) for number in range(20)]
+    probes.watch(slots, 0.0)
+    for slot in slots:
+        probes.heard(slot, 25.0)
+    assert probes.take_due(25.0 + INTERVAL * (1 - JITTER) - 0.001) == []
+    probes.take_due(25.0 + INTERVAL * (1 - JITTER))
+    assert len(set(probes._due.values())) == len(slots)
+
+
 def test_who_is_gone_is_forgotten_and_who_stays_keeps_its_time() -> None:
     """Also what was heard of it: a slot that comes later is another."""
     probes = schedule()
