@@ -71,18 +71,28 @@ def test_a_reader_that_stalls_too_long_is_cancelled():
 
 
 def test_a_reader_that_stalls_until_the_attempt_has_no_time_left_is_cancelled():
-    """Its seat is not given up as one that hangs, nor its backend blamed."""
+    """Although reader_timeout is longer: its seat is not given up as one that hangs, nor its backend blamed."""
     house = House(stream=True)
+    house.clock.time = 149.0
     seat = fill_up(house, done("all"))
+    house.clock.time = 149.999
+    assert seat.step() == STALL_POLL
     house.clock.time = 150.0
     assert seat.step() is None
     assert isinstance(house.only.error, RequestCancelledError)
     assert "timeout.total" in house.only.error.message
 
 
-@pytest.mark.parametrize("read_at", [105.0, 100.0])
-def test_a_timeout_is_the_readers_when_the_reader_took_the_time(read_at):
-    """The backend is blamed only for what it took itself."""
+@pytest.mark.parametrize(
+    ("read_at", "ends_at", "error"),
+    [
+        (105.0, 150.0, RequestCancelledError),
+        (100.0, 150.0, BackendTimeoutError),
+        (105.0, 149.0, BackendTimeoutError),
+    ],
+)
+def test_a_timeout_is_the_readers_when_the_reader_took_the_time(read_at, ends_at, error):
+    """The backend is blamed only for what it took itself, as when it falls silent with time left."""
     house = House(stream=True)
     house.clock.time = 100.0
     late = Failed(BackendTimeoutError("total"))
@@ -90,9 +100,25 @@ def test_a_timeout_is_the_readers_when_the_reader_took_the_time(read_at):
     house.clock.time = read_at
     house.read()
     assert seat.step() == 1.0
+    house.clock.time = ends_at
+    assert seat.step() is None
+    assert isinstance(house.only.error, error)
+
+
+def test_all_the_time_that_a_reader_took_is_said():
+    """Not only the last of it."""
+    house = House(stream=True)
+    late = Failed(BackendTimeoutError("total"))
+    seat = fill_up(house, *[Chunk("x")] * ROOM, Pause(1.0), late)
+    house.clock.time += 3.0
+    house.read()
+    assert seat.step() == STALL_POLL
+    house.clock.time += 4.0
+    house.read()
+    assert seat.step() == 1.0
     house.clock.time = 150.0
     assert seat.step() is None
-    assert isinstance(house.only.error, RequestCancelledError if read_at > 100.0 else BackendTimeoutError)
+    assert "was not read for 7 s" in house.only.error.message
 
 
 def test_a_reader_that_reads_now_and_then_is_not_cancelled():

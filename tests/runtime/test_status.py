@@ -9,10 +9,12 @@ import pytest
 
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.errors import DeadlineExceededError, RuntimeStoppedError
-from showcaller.actors.messages import Promoted
+from showcaller.actors.messages import Promoted, Provoke
 from showcaller.actors.supervisor import Supervisor
 from showcaller.runtime.runtime import Runtime
-from tests.runtime.live import PATIENCE, Gate, Peer, backend_of, ready, running
+from showcaller.runtime.status import RetryBudgetStatus
+from showcaller.runtime.testing.simulation import Simulation
+from tests.runtime.live import PATIENCE, Gate, Peer, backend_of, config_of, ready, running
 
 
 def on_core(runtime: Runtime, do: Callable[[], None]) -> None:
@@ -74,6 +76,34 @@ def test_the_status_says_how_many_wait_by_class() -> None:
         assert runtime.status().waiting == {"low": 1, "normal": 0, "high": 2, "critical": 0}
         for pending in pendings:
             pending.cancel()
+
+
+def test_the_retry_budget_is_what_it_is_now() -> None:
+    """Of its own bound, and with what has come back with time."""
+    settings = {"retry_budget": 0.0, "retry_burst": 7}
+    with Simulation(config_of(["a"], settings=settings)) as simulation:
+        budget = simulation.runtime._tree.roster.retry_budget
+        for _ in range(5):
+            budget.withdraw(simulation.world.clock.now())
+        seen = []
+        for seconds in (0.0, 3.0, 10.0):
+            simulation.advance(seconds)
+            seen.append(simulation.runtime.status().retry_budget)
+        assert seen == [RetryBudgetStatus(left=left, burst=7.0) for left in (2.0, 5.0, 7.0)]
+
+
+def test_what_an_observer_could_not_be_told_is_counted() -> None:
+    """Two of them are away, and the health monitor hears of it."""
+    with Simulation(config_of(["a"])) as simulation:
+        for _ in range(6):
+            for name in ("recorder", "analytics"):
+                simulation.runtime._tree.address(name).tell(Provoke("a drill"))
+            simulation.advance(5.0)
+        assert simulation.runtime.status().observations_dropped == 0
+        simulation.runtime.ask("q")
+        simulation.advance(1.0)
+        assert simulation.runtime.status().observations_dropped == 2
+        assert simulation.runtime.health.get_status("a").attempts == 1
 
 
 def test_a_disabled_a_drained_and_a_removed_backend_say_so() -> None:

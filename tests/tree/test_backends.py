@@ -5,15 +5,21 @@ from __future__ import annotations
 import pytest
 
 from showcaller.actors.attempt import AttemptState
+from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendDrainedError,
+    BackendRetiredError,
     ConfigurationError,
+    ContextWindowExceededError,
+    RateLimitError,
     UnknownModelError,
 )
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.messages import AddBackend, DrainBackend
-from showcaller.actors.transport import Chunk, Sent
+from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
+from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.settings import RuntimeSettings
+from showcaller.actors.transport import Chunk, Failed, Sent
 from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, stage
 
 
@@ -167,3 +173,75 @@ def test_an_attempt_that_was_reserved_is_not_given_to_a_backend_that_changed_mea
     assert all(attempt.number > 1 for attempt in a.attempts)
     assert pending.result(0).content == "hi"
     s.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "windows", "called"),
+    [
+        # The second attempt was reserved in a lane that is none of its lanes any more.
+        ({"fallbacks": ["b"], "context_window_fallbacks": ["c"]}, {}, ["a", "c"]),
+        # The lane is still one of them, but its backend is no bigger than the one that was too small.
+        ({"fallbacks": ["b"], "context_window_fallbacks": ["b", "c"]}, {"a": 9000, "b": 9000}, ["a", "c"]),
+    ],
+)
+def test_a_grant_is_given_back_when_the_request_has_gone_astray_meanwhile(
+    fallbacks: dict[str, list[str]], windows: dict[str, int], called: list[str]
+) -> None:
+    """An attempt that was still under way has shown that the request is too long for what was reserved."""
+    scripts = {name: Script(OK) for name in "abc"}
+    too_long = Failed(ContextWindowExceededError("too long", backend="a"))
+    scripts["a"] = Script([Sent(), 0.5, too_long])
+    config = RuntimeConfig(
+        runtime=RuntimeSettings(model="fast"),
+        backends=[backend(name, context_window=windows.get(name)) for name in "abc"],
+        routes=[RouteConfig(name="fast", targets=["a"], **fallbacks)],
+    )
+    s = Stage(config, scripts)
+    pending = s.submit()
+    s.advance(0.45)
+    s.crash("quota_manager")
+    s.crash("a")
+    s.settle()
+    reserved = s.tree.roster.slots["b"].in_flight
+    assert len(reserved) == 1
+    s.advance(5.0)
+    assert [name for name in "abc" if scripts[name].attempts] == called
+    assert pending.result(0).backend == "c"
+    s.at_rest()
+
+
+@pytest.mark.parametrize("change", ["paused", "drained", "retired"])
+def test_a_reset_lifts_nothing_that_was_wanted(change: str) -> None:
+    """A pause that the backend has asked for, a drain and a retirement stay."""
+    errors: dict[str, Failed] = {
+        "paused": Failed(RateLimitError("slow down", backend="a", retry_after=100.0)),
+        "retired": Failed(BackendRetiredError("gone", backend="a")),
+    }
+    script = Script([Sent(), errors[change]] if change in errors else OK, OK)
+    s = stage({"a": script, "b": Script(OK)}, settings={"num_retries": 0})
+    s.submit()
+    s.advance(1.0)
+    if change == "drained":
+        drain(s, "a", 1.0)
+    reply = ReplyFuture()
+    s.tree.address("supervisor").tell(ResetBackend("a", reply))
+    pending = s.submit()
+    s.advance(1.0)
+    assert reply.get(timeout=0) is None
+    assert pending.result(0).backend == "b"
+
+
+def test_a_reset_wakes_who_waits_for_the_breaker() -> None:
+    """At once, and not when somebody else comes."""
+    script = Script(OK)
+    s = stage({"a": script}, route={"allowed_fails": 1, "cooldown_time": 50.0})
+    breaker = s.tree.roster.slots["a"].breaker
+    breaker.record_failure(breaker.epoch, s.clock.now())
+    pending = s.submit(timeout=100.0)
+    s.advance(1.5)
+    assert script.attempts == []
+    s.tree.address("supervisor").tell(ResetBackend("a", ReplyFuture()))
+    s.settle()
+    assert len(script.attempts) == 1
+    s.advance(0.2)
+    assert pending.result(0).backend == "a"

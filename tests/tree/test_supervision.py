@@ -263,6 +263,36 @@ def test_an_orderly_stop_ends_the_tree_in_reverse() -> None:
     assert states == {ChildState.STOPPED}
 
 
+def test_a_stop_hears_the_seats_that_are_at_their_end_and_waits_for_nothing_else() -> None:
+    """What was spent is in the account, and the tree ends with the last report."""
+    s = stage({"a": Script([Sent(), 0.4, answer("late")])})
+    s.submit("paid", max_tokens=10)
+    s.advance(0.2)
+    guardian = s.tree.guardian
+    assert guardian is not None
+    guardian.tell(WindDown())
+    s.advance(0.199)
+    assert s.told == []
+    assert s.tree.quotas.outstanding == 1
+    s.advance(0.002)
+    assert [type(message).__name__ for message in s.told] == ["Down"]
+    assert s.tree.quotas.outstanding == 0
+
+
+def test_a_stop_waits_a_quarter_of_a_second_for_a_seat_that_hangs() -> None:
+    """It may never come back."""
+    s = stage({"a": Script(HANG)})
+    s.submit()
+    s.advance(0.2)
+    guardian = s.tree.guardian
+    assert guardian is not None
+    guardian.tell(WindDown())
+    s.advance(0.249)
+    assert s.told == []
+    s.advance(0.002)
+    assert [type(message).__name__ for message in s.told] == ["Down"]
+
+
 def test_a_crashed_seat_is_an_error_that_names_the_bug() -> None:
     """A transport that raises leaves a BackendCrashedError."""
     s = stage({"a": Script([Sent(), ValueError("sk-secret-of-nobody")])}, settings={"num_retries": 0})
