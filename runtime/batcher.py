@@ -12,11 +12,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, Unpack
 
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from showcaller.actors.errors import (
     ConfigurationError,
-    DeadlineExceededError,
     RequestCancelledError,
     RuntimeStoppedError,
     ShowcallerError,
@@ -28,6 +27,7 @@ from showcaller.actors.kernel.message import Message
 from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.models import ChatRequest, Errored, Outcome, RequestContext
 from showcaller.actors.policies.request_batcher import MAX_PENDING, RequestBatcher
+from showcaller.runtime.batch_item import BatchItem
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.many import check_concurrency
 from showcaller.runtime.pending import Pending
@@ -47,19 +47,6 @@ class ItemDue(Message):
     """The deadline of a request has come that was not sent yet, perhaps."""
 
     request_id: str
-
-
-@define(eq=False)
-class _Item:
-    request: ChatRequest
-    request_id: str
-    deadline: float
-    timeout: float
-    timer: Timer | None = None
-    pending: Pending | None = None
-    sent: Pending | None = None
-    settled: bool = False
-    """It has its outcome, or is just being given it."""
 
 
 class Batcher:
@@ -102,7 +89,7 @@ class Batcher:
         self._nothing_open = threading.Condition(self._lock)
         self._batcher = RequestBatcher(max_size, max_wait, max_pending=max_pending, name=name)
         self._leaving: deque[str] = deque()
-        self._open: dict[str, _Item] = {}
+        self._open: dict[str, BatchItem] = {}
         self._under_way = 0
         self._sending = False
         self._flushing = False
@@ -160,7 +147,7 @@ class Batcher:
         self._send()
         return pending
 
-    def _item(self, prompt: Prompt, options: Options) -> _Item:
+    def _item(self, prompt: Prompt, options: Options) -> BatchItem:
         given: Options = {**self._options, **options}
         number = next(self._numbers)
         context = given.get("context")
@@ -174,7 +161,7 @@ class Batcher:
         request = as_request(prompt, {**given, "context": context})
         self._check(request)
         timeout = self._timeout if request.timeout is None else request.timeout
-        return _Item(request, context.request_id, 0.0, timeout)
+        return BatchItem(request, context.request_id, 0.0, timeout)
 
     def flush(self) -> None:
         """Send what waits, without waiting for more; returns at once."""
@@ -233,7 +220,7 @@ class Batcher:
             return
         item = self._open.get(message.request_id)
         if item is not None and item.sent is None:
-            self._settle(item, _too_late(item))
+            self._settle(item, item.too_late())
 
     def _send(self) -> None:
         """Send what may be sent. One caller at a time does, for all; so nothing nests, however quick the answers."""
@@ -245,12 +232,15 @@ class Batcher:
             while (item := self._next()) is not None:
                 self._accept(item)
         except BaseException:
-            # An interrupt of one caller is not the end of sending.
+            # An interrupt of one caller is not the end of sending: the clock's thread goes on with it.
             with self._lock:
                 self._sending = False
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = self._clock.call_later(0.0, self, BatchDue())
             raise
 
-    def _next(self) -> _Item | None:
+    def _next(self) -> BatchItem | None:
         """The next to be sent; None, and nobody sends any more, when there is none or there are too many under way."""
         now = self._clock.now()
         with self._lock:
@@ -279,17 +269,20 @@ class Batcher:
         if at is not None and at > now and self._timer is None:
             self._timer = self._clock.call_later(at - now, self, BatchDue())
 
-    def _accept(self, item: _Item) -> None:
+    def _accept(self, item: BatchItem) -> None:
         left = item.deadline - self._clock.now()
         if left <= 0:
             # Its timer is about to say so.
-            self._came(item, _too_late(item))
+            self._came(item, item.too_late())
             return
         try:
             sent = self._edge.accept(item.request, share=False, timeout=left)[1]
         except ShowcallerError as error:
             self._came(item, Errored(item.request_id, error))
             return
+        except BaseException:
+            self._interrupted(item)
+            raise
         with self._lock:
             item.sent = sent
             settled = item.settled
@@ -300,7 +293,17 @@ class Batcher:
             sent.cancel()
         sent.when_done(lambda: self._came(item, sent.outcome))
 
-    def _came(self, item: _Item, outcome: Outcome | None) -> None:
+    def _interrupted(self, item: BatchItem) -> None:
+        """It was being sent when an interrupt came: it is the next again, unless the door had let it in."""
+        if self._edge.cancel(item.request_id):
+            error = RequestCancelledError(f"request {item.request_id} was interrupted while it was sent")
+            self._came(item, Errored(item.request_id, error))
+            return
+        with self._lock:
+            self._under_way -= 1
+            self._leaving.appendleft(item.request_id)
+
+    def _came(self, item: BatchItem, outcome: Outcome | None) -> None:
         """What was sent has its outcome; on the thread that completed it."""
         assert outcome is not None
         with self._lock:
@@ -308,14 +311,14 @@ class Batcher:
         self._settle(item, outcome)
         self._send()
 
-    def _give_up(self, item: _Item) -> bool:
+    def _give_up(self, item: BatchItem) -> bool:
         """Its caller wants it no more; False when it has its outcome already."""
         if item.sent is not None:
             return item.sent.cancel()
         error = RequestCancelledError(f"request {item.request_id} was cancelled before its batch was sent")
         return self._settle(item, Errored(item.request_id, error))
 
-    def _settle(self, item: _Item, outcome: Outcome) -> bool:
+    def _settle(self, item: BatchItem, outcome: Outcome) -> bool:
         """Give a request its outcome; False when it has one."""
         with self._lock:
             if item.settled:
@@ -334,11 +337,3 @@ class Batcher:
                 if not self._open:
                     self._nothing_open.notify_all()
         return True
-
-
-def _too_late(item: _Item) -> Errored:
-    error = DeadlineExceededError(
-        f"request {item.request_id} was still waiting for its batch after {item.timeout:g} s; raise its timeout or "
-        "max_concurrency, or lower max_wait"
-    )
-    return Errored(item.request_id, error)

@@ -349,6 +349,32 @@ def test_what_the_door_refuses_is_the_outcome_of_that_item() -> None:
         assert isinstance(error_of(pending[3]), OverloadedError)
 
 
+@pytest.mark.parametrize("let_in", [False, True])
+def test_an_interrupt_while_one_is_sent_takes_no_place_and_loses_none(
+    let_in: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else goes on; what the door had let in is cancelled, so that nothing is sent twice."""
+    with simulated() as simulation:
+        batcher = simulation.runtime.batcher(max_size=3, max_concurrency=1)
+        pending = [batcher.add("one"), batcher.add("two")]
+        accept = batcher._edge.accept
+
+        def interrupted(*args: Any, **options: Any) -> Any:
+            monkeypatch.setattr(batcher._edge, "accept", accept)
+            if let_in:
+                accept(*args, **options)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(batcher._edge, "accept", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batcher.add("three")
+        assert pending[0].cancelled() == let_in
+        simulation.advance(3.5)
+        assert all(one.outcome is not None and one.outcome.ok for one in pending[let_in:])
+        assert batcher.pending_count == 0
+        assert simulation.runtime.status().account.answered == 3 - let_in
+
+
 def test_identical_items_are_not_shared() -> None:
     """As with ask_many: who adds the same twice wants two answers."""
     with simulated() as simulation:
