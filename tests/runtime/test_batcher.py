@@ -19,6 +19,7 @@ from showcaller.actors.errors import (
 )
 from showcaller.actors.models import ChatRequest, Errored, RequestContext
 from showcaller.actors.transport import Attempt, Failed, Sent, TransportEvent
+from showcaller.runtime.pending import Pending
 from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.testing.behaviour import Behaviour
 from showcaller.runtime.testing.distributions import Constant
@@ -349,6 +350,63 @@ def test_what_the_door_refuses_is_the_outcome_of_that_item() -> None:
         assert isinstance(error_of(pending[3]), OverloadedError)
 
 
+def test_what_the_door_refuses_takes_no_place_of_those_that_follow() -> None:
+    """However many it was."""
+    with simulated(max_open_requests=1) as simulation:
+        batcher = simulation.runtime.batcher(max_size=6, max_concurrency=2)
+        pending = [batcher.add("x") for _ in range(6)]
+        assert [one.done() for one in pending] == [False] + [True] * 5
+        simulation.advance(1.5)
+        pending += [batcher.add("y") for _ in range(6)]
+        simulation.advance(1.5)
+        assert [n for n, one in enumerate(pending) if one.outcome and one.outcome.ok] == [0, 6]
+
+
+def test_who_waits_for_a_place_waits_to_be_sent() -> None:
+    """Its batch has left already."""
+    with simulated() as simulation:
+        batcher = simulation.runtime.batcher(max_size=4, max_concurrency=1)
+        for _ in range(5):
+            batcher.add("x")
+        assert batcher.pending_count == 4
+        simulation.advance(1.5)
+        assert batcher.pending_count == 3
+
+
+def test_one_that_is_given_up_is_not_sent_by_who_hears_of_that() -> None:
+    """Whoever makes room for the next in that moment."""
+    with simulated() as simulation:
+        batcher = simulation.runtime.batcher(max_size=3, max_concurrency=1)
+        first, second, third = (batcher.add(word) for word in ("one", "two", "three"))
+        second.when_done(first.cancel)
+        assert second.cancel()
+        simulation.advance(2.5)
+        assert third.outcome is not None
+        assert third.outcome.ok
+        assert simulation.runtime.status().account.accepted == 2
+
+
+def test_one_that_is_given_up_while_it_is_sent_is_cancelled_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, before anybody knows what to cancel."""
+    with simulated() as simulation:
+        batcher = simulation.runtime.batcher(max_size=2, max_concurrency=1)
+        accept = batcher._edge.accept
+        first = batcher.add("one")
+
+        def accept_late(*args: Any, **options: Any) -> Any:
+            first.cancel()
+            return accept(*args, **options)
+
+        monkeypatch.setattr(batcher._edge, "accept", accept_late)
+        second = batcher.add("two")
+        assert first.cancelled()
+        simulation.advance(0.0)
+        assert simulation.runtime.status().account.open == 1
+        simulation.advance(1.5)
+        assert second.outcome is not None
+        assert second.outcome.ok
+
+
 @pytest.mark.parametrize("let_in", [False, True])
 def test_an_interrupt_while_one_is_sent_takes_no_place_and_loses_none(
     let_in: bool, monkeypatch: pytest.MonkeyPatch
@@ -373,6 +431,17 @@ def test_an_interrupt_while_one_is_sent_takes_no_place_and_loses_none(
         assert all(one.outcome is not None and one.outcome.ok for one in pending[let_in:])
         assert batcher.pending_count == 0
         assert simulation.runtime.status().account.answered == 3 - let_in
+
+
+def test_an_outcome_that_never_comes_holds_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving the block ends two seconds past the last deadline."""
+    with simulated() as simulation:
+        batcher = simulation.runtime.batcher(max_size=1, timeout=4.0)
+        lost = Pending("lost", lambda: False, batcher._callbacks)
+        monkeypatch.setattr(batcher._edge, "accept", lambda request, *, share, timeout: (None, lost))
+        batcher.add("x")
+        batcher.close()
+        assert simulation.now == pytest.approx(6.0, abs=0.01)
 
 
 def test_identical_items_are_not_shared() -> None:
