@@ -82,6 +82,10 @@ class OverloadedError(ShowcallerError):
     """Refused at the door: too many requests, or too many bytes, are open already."""
 
 
+class QueueClosedError(ShowcallerError):
+    """A RequestQueue was closed: it takes nothing more, and what was in it has left."""
+
+
 class RuntimeStoppedError(ShowcallerError):
     """The runtime is stopping or has stopped."""
 

@@ -11,9 +11,9 @@ from showcaller.actors.errors import ConfigurationError, UnknownModelError
 from showcaller.actors.flight import Flight
 from showcaller.actors.log import STRATEGY_FAILED
 from showcaller.actors.policies.admission import Admission
+from showcaller.actors.policies.ageing_queue import AgeingQueue
 from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
 from showcaller.actors.policies.outlier_ejection import ejected
-from showcaller.actors.policies.request_queue import RequestQueue
 from showcaller.actors.policies.way_out import Standing, way_out
 from showcaller.actors.roster import Roster
 from showcaller.actors.route_config import RouteConfig
@@ -53,7 +53,7 @@ class Head(NamedTuple):
     flight: Flight
     home: Lane
     able: tuple[str, ...]
-    queue: RequestQueue[Flight]
+    queue: AgeingQueue[Flight]
 
 
 class Lane:
@@ -64,7 +64,7 @@ class Lane:
         self.names = [target.backend for target in route.targets]
         self.balancer = LoadBalancer(route.routing_strategy, rng=rng, connections=connections)
         self.slow_start = route.slow_start
-        self.queues: dict[Prospect, RequestQueue[Flight]] = {}
+        self.queues: dict[Prospect, AgeingQueue[Flight]] = {}
         for target in route.targets:
             self.balancer.add_backend(target.backend, 1.0 if target.weight is None else target.weight)
 
@@ -101,7 +101,7 @@ class RoutingTable:
         prospect = Prospect(flight.lanes, able, tried, late)
         queue = lane.queues.get(prospect)
         if queue is None:
-            queue = lane.queues[prospect] = RequestQueue(self._roster.config.runtime.ageing)
+            queue = lane.queues[prospect] = AgeingQueue(self._roster.config.runtime.ageing)
         queue.enqueue(flight)
         flight.queued = True
         self.waiting += 1
@@ -177,7 +177,7 @@ class RoutingTable:
             heads.sort(key=lambda head: head.queue.urgency(head.flight, now))
         return heads
 
-    def _leave(self, queue: RequestQueue[Flight], flight: Flight) -> None:
+    def _leave(self, queue: AgeingQueue[Flight], flight: Flight) -> None:
         """Take a flight out of the queue whose first it is."""
         queue.take()
         flight.queued = False

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         MalformedResponseError,
         ModelNotFoundError,
         OverloadedError,
+        QueueClosedError,
         RateLimitError,
         RedirectedError,
         RequestCancelledError,
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     )
     from showcaller.runtime.batcher import Batcher
     from showcaller.runtime.pending import Pending
+    from showcaller.runtime.request_queue import RequestQueue
     from showcaller.runtime.runtime import Runtime
 
 __all__ = [
@@ -145,6 +147,7 @@ __all__ = [
     "Outcome",
     "OverloadedError",
     "Pending",
+    "QueueClosedError",
     "QueuedRequest",
     "QuotaConfig",
     "RateLimitError",
@@ -154,6 +157,7 @@ __all__ = [
     "RequestCancelledError",
     "RequestContext",
     "RequestPriority",
+    "RequestQueue",
     "ResponseTransform",
     "ResponseTransformerBase",
     "ResponseValidationError",
@@ -193,7 +197,7 @@ _HOMES = {
         BackendError BackendRetiredError BackendTimeoutError BackendUnreachableError
         BillingError BudgetExceededError ConfigurationError ContentPolicyViolationError
         ContextWindowExceededError DeadlineExceededError InvalidRequestError
-        MalformedResponseError ModelNotFoundError OverloadedError RateLimitError
+        MalformedResponseError ModelNotFoundError OverloadedError QueueClosedError RateLimitError
         RedirectedError RequestCancelledError ResponseValidationError RuntimeStoppedError ServerError
         ShowcallerError StreamInterruptedError UnknownModelError
     """,
@@ -220,6 +224,7 @@ _HOMES = {
     """,
     "showcaller.runtime.batcher": "Batcher",
     "showcaller.runtime.pending": "Pending",
+    "showcaller.runtime.request_queue": "RequestQueue",
     "showcaller.runtime.runtime": "Runtime",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

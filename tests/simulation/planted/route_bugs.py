@@ -16,12 +16,12 @@ from showcaller.actors.enums import (
     RequestPriority,
 )
 from showcaller.actors.needs import Needs
-from showcaller.actors.policies import request_queue
+from showcaller.actors.policies import ageing_queue
 from showcaller.actors.policies.admission import Outlook
+from showcaller.actors.policies.ageing_queue import AgeingQueue
 from showcaller.actors.policies.load_balancer import LoadBalancer
 from showcaller.actors.policies.open_room import OpenRoom
 from showcaller.actors.policies.peak_ewma import PeakEwma
-from showcaller.actors.policies.request_queue import RequestQueue
 from showcaller.actors.routing import RoutingTable
 from showcaller.actors.slot import BackendSlot
 from tests.simulation.planted.bug import planted
@@ -33,27 +33,27 @@ from tests.simulation.planted.bug import planted
 def priority_inversion(patch: pytest.MonkeyPatch) -> None:
     """The queue is first in, first out, whatever the priority."""
 
-    def enqueue(self: RequestQueue[Any], item: Any) -> None:
+    def enqueue(self: AgeingQueue[Any], item: Any) -> None:
         heapq.heappush(self._heaps[0], (item.order, item))
 
-    patch.setattr(RequestQueue, "enqueue", enqueue)
+    patch.setattr(AgeingQueue, "enqueue", enqueue)
 
 
 @planted
 def old_place_lost(patch: pytest.MonkeyPatch) -> None:
     """A flight that comes back to the queue stands behind those that came after it."""
 
-    def enqueue(self: RequestQueue[Any], item: Any) -> None:
+    def enqueue(self: AgeingQueue[Any], item: Any) -> None:
         again = 10**6 if getattr(item, "_numbers", 0) else 0
         heapq.heappush(self._heaps[item.priority], (item.order + again, item))
 
-    patch.setattr(RequestQueue, "enqueue", enqueue)
+    patch.setattr(AgeingQueue, "enqueue", enqueue)
 
 
 @planted
 def ageing_forgotten(patch: pytest.MonkeyPatch) -> None:
     """However long a request has waited, those of higher classes leave before it."""
-    patch.setattr(request_queue, "effective_class", lambda priority, waited, ageing: priority)
+    patch.setattr(ageing_queue, "effective_class", lambda priority, waited, ageing: priority)
 
 
 @planted
@@ -63,7 +63,7 @@ def ageing_into_critical(patch: pytest.MonkeyPatch) -> None:
     def effective_class(priority: int, waited: float, ageing: float) -> int:
         return min(RequestPriority.CRITICAL, priority + int(waited / ageing))
 
-    patch.setattr(request_queue, "effective_class", effective_class)
+    patch.setattr(ageing_queue, "effective_class", effective_class)
 
 
 @planted

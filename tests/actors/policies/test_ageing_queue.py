@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from showcaller.actors.enums import RequestPriority
-from showcaller.actors.policies.request_queue import RequestQueue, effective_class
+from showcaller.actors.policies.ageing_queue import AgeingQueue, effective_class
 
 LOW, NORMAL, HIGH, CRITICAL = RequestPriority
 
@@ -28,7 +28,7 @@ priorities = st.sampled_from(RequestPriority)
 
 
 def queue_of(*requests):
-    queue = RequestQueue()
+    queue = AgeingQueue()
     for request in requests:
         queue.enqueue(request)
     return queue
@@ -73,7 +73,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.queue = RequestQueue(AGEING)
+        self.queue = AgeingQueue(AGEING)
         self.now = 0.0
         self.inside, self.outside = [], []
         self.arrived = 0

@@ -24,8 +24,8 @@ class Queued(Protocol):
         """How urgent it is."""
 
     @property
-    def order(self) -> int:
-        """When it was accepted: the smaller, the earlier."""
+    def order(self) -> int | tuple[float, int]:
+        """When it was accepted: the smaller, the earlier; no two have the same."""
 
     @property
     def since(self) -> float:
@@ -46,7 +46,7 @@ def effective_class(priority: RequestPriority, waited: float, ageing: float = AG
     return min(_HIGH, priority + int(waited / ageing))
 
 
-class RequestQueue(Generic[Item]):
+class AgeingQueue(Generic[Item]):
     """Waiting requests. Those that are done leave it unserved.
 
     A request that comes back, because its reservation was refused or its attempt failed, gets its old
@@ -59,7 +59,7 @@ class RequestQueue(Generic[Item]):
     def __init__(self, ageing: float = AGEING_SECONDS) -> None:
         self._ageing = ageing
         # One heap a class: its first has waited longest, so no other of it can count as a higher one.
-        self._heaps: list[list[tuple[int, Item]]] = [[] for _ in RequestPriority]
+        self._heaps: list[list[tuple[int | tuple[float, int], Item]]] = [[] for _ in RequestPriority]
         self._classes = tuple(zip(RequestPriority, self._heaps, strict=True))
         self._first = self._heaps[0]
 
@@ -80,13 +80,13 @@ class RequestQueue(Generic[Item]):
         """Add a request at the place that its priority and age give it."""
         heapq.heappush(self._heaps[item.priority], (item.order, item))
 
-    def urgency(self, item: Item, now: float) -> tuple[int, int]:
+    def urgency(self, item: Item, now: float) -> tuple[int, int | tuple[float, int]]:
         """A key to sort by: the smaller, the sooner."""
         return -effective_class(item.priority, now - item.since, self._ageing), item.order
 
     def peek(self, now: float) -> Item | None:
         """The next request that still wants to be served, or None."""
-        best: tuple[int, int] | None = None
+        best: tuple[int, int | tuple[float, int]] | None = None
         first: Item | None = None
         for priority, heap in self._classes:
             while heap and heap[0][1].done:
