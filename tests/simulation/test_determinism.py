@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 from showcaller.runtime.testing.chaos import soak
 
 SEEDS = 100
+HANGS = 600.0
+"""Seconds after which something is wrong, even on a machine that has much else to do."""
 SCRIPT = """
 import sys
 from showcaller.runtime.testing.chaos import soak
@@ -30,8 +33,11 @@ def run(hash_seed: str) -> subprocess.Popen[str]:
 
 def test_a_hundred_seeds_give_the_same_digests_in_two_processes() -> None:
     """With another PYTHONHASHSEED: nothing depends on the order of a set or on an address."""
-    processes = [run("1"), run("4711")]
-    outputs = [process.communicate(timeout=100)[0] for process in processes]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(run(hash_seed)) for hash_seed in ("1", "4711")]
+        for process in processes:
+            stack.callback(process.kill)
+        outputs = [process.communicate(timeout=HANGS)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     one, other = (output.splitlines() for output in outputs)
     assert len(one) == SEEDS
