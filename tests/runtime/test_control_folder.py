@@ -7,12 +7,15 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.runtime import control
-from showcaller.runtime.control import Control
+from showcaller.runtime.control import Control, places
 from showcaller.runtime.control_client import find_runtimes
+from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.testing.simulation import Simulation
 from tests.runtime.live import PATIENCE, Peer, config_of, our_threads, ready, running
 from tests.runtime.sockets import only_socket, reports, sockets_in
@@ -105,6 +108,66 @@ def test_without_a_thread_there_is_no_socket_and_a_warning(
         assert runtime.ask("q", timeout=PATIENCE).content == "hi"
         assert sockets_in(sockets) == []
     assert "can't start new thread" in caplog.text
+    assert not control._open_sockets
+
+
+def test_a_socket_that_cannot_have_its_name_leaves_nothing(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next folder is used, and the first is as it was."""
+    rename = Path.rename
+
+    def refuse_first(self: Path, target: Path) -> Path:
+        if self.parent == sockets / "showcaller":
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_first)
+    with running({"a": Peer(ready)}):
+        assert only_socket(sockets).parent == sockets / f"showcaller-{os.geteuid()}"
+    assert sockets_in(sockets) == []
+    assert not control._open_sockets
+
+
+def test_a_start_that_is_interrupted_leaves_no_socket(sockets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for the socket to be there."""
+    before = our_threads()
+
+    class Interrupted(ReplyFuture):
+        def get(self, *, timeout: float | None = None) -> Any:
+            super().get(timeout=timeout)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(control, "ReplyFuture", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Runtime.start(config_of(["a"]), transports={"a": Peer(ready)})
+    assert sockets_in(sockets) == []
+    assert not control._open_sockets
+    assert our_threads() <= before
+
+
+def test_a_socket_that_is_late_holds_up_no_start_and_is_gone_when_the_runtime_is(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was closed before there was anything to close."""
+    may_go = threading.Event()
+
+    def late(environ: Any) -> list[Path]:
+        assert may_go.wait(PATIENCE)
+        return places(environ)
+
+    monkeypatch.setattr(control, "places", late)
+    monkeypatch.setattr(control, "OPEN_SECONDS", 0.01)
+    monkeypatch.setattr(control, "CLOSE_SECONDS", 0.01)
+    one = Control("x1", lambda: pytest.fail("nobody asks"))
+    one.open()
+    assert one.path is None
+    one.close()
+    may_go.set()
+    (thread,) = [thread for thread in our_threads() if thread.name == "showcaller-control"]
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert sockets_in(sockets) == []
     assert not control._open_sockets
 
 
