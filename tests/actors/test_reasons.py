@@ -15,6 +15,7 @@ from showcaller.actors.errors import (
     BackendCrashedError,
     BudgetExceededError,
     ContextWindowExceededError,
+    DeadlineExceededError,
     RateLimitError,
     ServerError,
     StreamInterruptedError,
@@ -24,7 +25,7 @@ from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.models import ChatRequest, StreamChunk
 from showcaller.actors.needs import Needs
 from showcaller.actors.policies.circuit_breaker import BreakerSettings
-from showcaller.actors.reasons import final_error, interrupted, nothing_in_service, poisoned, too_late
+from showcaller.actors.reasons import doomed, final_error, interrupted, nothing_in_service, poisoned, too_late
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.ticket import Ticket
 
@@ -143,6 +144,19 @@ def test_a_request_that_kills_an_actor_twice_is_told_so():
     error = poisoned(flight_with(), "supervisor")
     assert isinstance(error, BackendCrashedError)
     assert "request r-1 was given up: the supervisor died of it twice" in error.message
+
+
+@pytest.mark.parametrize("dispatches", [0, 1])
+def test_a_doomed_request_says_how_long_it_would_have_taken(dispatches):
+    """What is sent in vain is not sent; what was sent before may have been executed."""
+    flight = flight_with(*[ServerError("a: HTTP 500")] * dispatches)
+    flight.dispatches = dispatches
+    error = doomed(flight, 2.5, 0.25)
+    assert isinstance(error, DeadlineExceededError)
+    assert "0.750 s were left of its timeout" in error.message
+    assert "more than 2.500 s" in error.message
+    assert error.message.endswith("; before that: a: HTTP 500") == bool(dispatches)
+    assert error.maybe_executed == bool(dispatches)
 
 
 def test_too_late_because_every_backend_cools_down():

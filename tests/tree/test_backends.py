@@ -6,6 +6,7 @@ import pytest
 
 from showcaller.actors.attempt import AttemptState
 from showcaller.actors.configuration import RuntimeConfig
+from showcaller.actors.enums import Capability
 from showcaller.actors.errors import (
     AllBackendsFailedError,
     BackendDrainedError,
@@ -17,8 +18,11 @@ from showcaller.actors.errors import (
 )
 from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
+from showcaller.actors.needs import Needs
 from showcaller.actors.route_config import RouteConfig
+from showcaller.actors.routing import RoutingTable
 from showcaller.actors.settings import RuntimeSettings
+from showcaller.actors.suitability import lanes_for
 from showcaller.actors.transport import Chunk, Failed, Sent
 from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, stage
 
@@ -245,3 +249,23 @@ def test_a_reset_wakes_who_waits_for_the_breaker() -> None:
     assert len(script.attempts) == 1
     s.advance(0.2)
     assert pending.result(0).backend == "a"
+
+
+def test_what_was_known_of_a_lane_that_is_gone_is_forgotten() -> None:
+    """One that comes later is another; those that stay keep what is known."""
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    table = RoutingTable(s.tree.roster, s.system.rng)
+    known = {name: table.admission(name) for name in ("fast", "a")}
+    drain(s, "a", 1.0, remove=True)
+    table.reroute()
+    assert table.admission("fast") is known["fast"]
+    assert table.admission("a") is not known["a"]
+
+
+def test_a_request_that_comes_just_as_its_last_backend_is_taken_out_is_not_told_that_none_can_do_it() -> None:
+    """Its slot is gone and its name not yet: what is known of its needs says nothing."""
+    s = stage({"a": Script(OK)})
+    route = s.tree.roster.config.route_for("fast")
+    s.tree.roster.slots = {}
+    needs = Needs(frozenset({Capability.TOOLS}))
+    assert lanes_for(s.tree.roster, route, needs) == ("fast",)

@@ -105,6 +105,25 @@ def test_a_refused_answer_is_paid_for_by_what_was_counted() -> None:
     s.at_rest()
 
 
+def test_a_refusal_does_not_keep_the_answer_alive() -> None:
+    """The frames in which it was raised hold all of it, and the error may be kept for long."""
+    s = stage({"a": saying("no")}, settings={"num_retries": 0})
+    seen = []
+    actor = s.tree.address("supervisor").ref._actor_weakref()  # type: ignore[union-attr]
+    finished = actor._arrivals.finished
+
+    def watched(message: Any) -> None:
+        seen.append(message.error)
+        finished(message)
+
+    actor._arrivals.finished = watched
+    pendings = [s.submit(validators=[check]) for check in (matches("^Yes"), lambda r: 1 / 0)]
+    s.advance(1.0)
+    errors = [*seen, *(pending.exception(0) for pending in pendings)]
+    assert [type(error) for error in errors] == [ResponseValidationError, ConfigurationError] * 2
+    assert all(error.__cause__ is error.__context__ is error.__traceback__ is None for error in errors)
+
+
 def test_neither_breaker_nor_health_holds_a_refusal_against_the_backend() -> None:
     """One caller's strict check must not take it from all the others."""
     s = stage({"a": saying("no")}, settings={"num_retries": 0})

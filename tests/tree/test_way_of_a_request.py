@@ -11,12 +11,14 @@ from showcaller.actors.errors import (
     AllBackendsFailedError,
     AuthenticationError,
     BackendRetiredError,
+    BudgetExceededError,
     ContextWindowExceededError,
     DeadlineExceededError,
     RateLimitError,
     ServerError,
     StreamInterruptedError,
 )
+from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Chunk, Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
 
@@ -182,6 +184,50 @@ def test_the_more_urgent_request_overtakes() -> None:
     s.advance(1)
     order = [attempt.request_id for attempt in script.attempts[1:]]
     assert order == [critical.request_id, normal.request_id, low.request_id]
+
+
+@pytest.mark.parametrize(("ageing", "first"), [(2.0, "low"), (10.0, "high")])
+def test_who_waits_long_enough_overtakes_the_more_urgent(ageing: float, first: str) -> None:
+    """How long that is the settings say."""
+    script = Script([Sent(), 5.0, answer()], OK)
+    s = stage({"a": script}, max_parallel_requests=1, settings={"ageing": ageing})
+    s.submit("busy")
+    s.settle()
+    waiting = {"low": s.submit("low", priority="low")}
+    s.advance(4.9)
+    waiting["high"] = s.submit("high", priority="high")
+    s.advance(0.15)
+    assert script.attempts[1].request_id == waiting[first].request_id
+
+
+def test_when_nobody_waits_any_more_nobody_is_said_to_wait() -> None:
+    """Neither to who comes nor to who looks."""
+    s = stage({"a": Script(OK)}, max_parallel_requests=1)
+    for _ in range(40):
+        s.submit()
+    s.advance(3.0)
+    assert s.tree.roster.waiting[1] > 0
+    assert s.tree.roster.outlooks["fast"].waiting == s.tree.roster.waiting
+    s.advance(2.0)
+    assert s.tree.roster.waiting == (0, 0, 0, 0)
+    assert s.tree.roster.outlooks == {}
+
+
+def test_what_cools_down_for_longer_than_a_quota_is_what_a_request_fails_of() -> None:
+    """A quota that has room again before that is not the reason."""
+    s = stage({"a": Script(OK)}, quota=QuotaConfig(requests_per_hour=1))
+    s.submit("spends it")
+    s.advance(1.0)
+    s.submit("waits for it", timeout=5000.0)
+    refused = s.submit("has no time", timeout=30.0)
+    s.advance(1.0)
+    assert isinstance(refused.exception(0), BudgetExceededError)
+    s.tree.roster.slots["a"].not_before = s.clock.now() + 1e5
+    cooling = s.submit("neither", timeout=30.0)
+    s.advance(1.0)
+    error = cooling.exception(0)
+    assert isinstance(error, AllBackendsFailedError)
+    assert error.retry_after == pytest.approx(1e5)
 
 
 def test_a_named_pause_is_kept_before_the_same_backend_is_asked_again() -> None:

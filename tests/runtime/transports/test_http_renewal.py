@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.errors import AuthenticationError, RequestCancelledError
 from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
 from showcaller.actors.transport import Done, Failed, Sent
@@ -108,6 +109,27 @@ def test_the_connection_is_used_again(
     fault_server.play(guarded(NEW))
     assert isinstance(list(make_http(fault_server.url, api_key=rotated).attempt(make_attempt()))[-1], Done)
     assert fault_server.connections == 1
+
+
+def test_the_connection_is_free_while_another_key_is_looked_for(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any
+) -> None:
+    """Where there is only one, who asks for the key may send a request of its own."""
+    keys = iter([OLD, NEW, NEW])
+    meanwhile: list[Any] = []
+
+    def look() -> str:
+        key = next(keys, NEW)
+        if key == NEW and not meanwhile:
+            meanwhile.append(None)
+            meanwhile[:] = transport.attempt(make_attempt(timeout=Timeouts(connect=1.0)))
+        return key
+
+    transport = make_http(fault_server.url, api_key=look, pool_size=1)
+    fault_server.play(guarded(NEW))
+    assert isinstance(list(transport.attempt(make_attempt()))[-1], Done)
+    assert isinstance(meanwhile[-1], Done)
+    assert keys_of(fault_server) == ["old", "new", "new"]
 
 
 @pytest.mark.parametrize("kind", ["file", "command", "env", "callable", "literal", "gone", "raising"])

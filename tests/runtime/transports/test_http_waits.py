@@ -17,7 +17,8 @@ from showcaller.actors.errors import (
     BillingError,
     RequestCancelledError,
 )
-from showcaller.actors.transport import Chunk, Sent, TransportEvent
+from showcaller.actors.transport import Attempt, Chunk, Sent, TransportEvent
+from showcaller.runtime.transports.http_waits import BEGIN, CONNECT, IDLE, Waits
 from tests.runtime.transports.contract import done_of, error_of, read_until_chunk
 from tests.runtime.transports.fault_server import (
     GOOD_EVENTS,
@@ -51,6 +52,62 @@ PATIENT = {"connect": 20.0, "first_token": 20.0, "idle": 20.0, "total": 20.0}
 def timeouts(**short: float) -> Timeouts:
     """Patient but for what is given."""
     return Timeouts(**{**PATIENT, **short})
+
+
+class Watch:
+    """The clocks of one attempt that has 20 seconds, and time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+        timeout = Timeouts(connect=5.0, first_token=8.0, idle=3.0, total=20.0)
+        attempt = Attempt(
+            request_id="r",
+            number=1,
+            backend="a",
+            payload=b"",
+            stream=True,
+            deadline=120.0,
+            timeout=timeout,
+        )
+        self.waits = Waits(attempt, lambda: self.time)
+
+    def error(self, what: str) -> BackendTimeoutError:
+        """What is raised when nothing is left for it."""
+        with pytest.raises(BackendTimeoutError) as raised:
+            self.waits.left(what)
+        return raised.value
+
+
+def test_a_connection_has_one_time_for_the_pool_and_for_the_handshake() -> None:
+    """Counted from the attempt's begin; nothing was sent when it is over."""
+    watch = Watch()
+    assert watch.waits.left(CONNECT) == 5.0
+    watch.time = 103.0
+    assert watch.waits.left(CONNECT) == 2.0
+    watch.time = 105.0
+    error = watch.error(CONNECT)
+    assert "connect timeout after 5 s" in error.message
+    assert not error.maybe_executed
+
+
+def test_the_first_token_has_one_time_from_the_sending_and_each_silence_its_own() -> None:
+    """Over all of them is the deadline; what was sent may have been executed."""
+    watch = Watch()
+    watch.time = 104.0
+    watch.waits.first_token_from_now()
+    watch.time = 110.0
+    assert watch.waits.left(BEGIN) == 2.0
+    assert watch.waits.left(IDLE) == 3.0
+    watch.time = 112.0
+    error = watch.error(BEGIN)
+    assert "first_token timeout after 8 s" in error.message
+    assert error.maybe_executed
+    watch.time = 118.5
+    assert watch.waits.left(IDLE) == 1.5
+    watch.time = 120.0
+    error = watch.error(IDLE)
+    assert "total timeout after 20 s" in error.message
+    assert error.maybe_executed
 
 
 @pytest.mark.parametrize(
