@@ -10,13 +10,19 @@ import pytest
 from showcaller.actors.enums import BackendState, CircuitState
 from showcaller.actors.errors import (
     AuthenticationError,
+    BackendError,
+    BackendTimeoutError,
     BackendUnreachableError,
+    BillingError,
+    MalformedResponseError,
+    ModelNotFoundError,
     RateLimitError,
     RequestCancelledError,
+    ServerError,
     ShowcallerError,
 )
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.messages import DrainBackend
+from showcaller.actors.messages import DrainBackend, WindDown
 from showcaller.actors.models import Answered
 from showcaller.actors.settings import HealthConfig
 from showcaller.actors.transport import Attempt, Failed, Pause, Sent, TransportEvent
@@ -54,6 +60,13 @@ class Probed(Script):
 def watched(scripts: dict[str, Script], **options: Any) -> Stage:
     """A stage whose backends are probed."""
     return stage(scripts, health=HealthConfig(probe_interval=INTERVAL, probe_timeout=5.0), **options)
+
+
+def first_probe(s: Stage, script: Probed) -> float:
+    """Lets time pass until a probe is under way; when it began."""
+    while not script.probes:
+        s.advance(0.5)
+    return script.probes[0].deadline - script.probes[0].timeout.total
 
 
 def test_without_an_interval_nobody_is_probed() -> None:
@@ -112,6 +125,58 @@ def test_failing_probes_make_a_backend_unhealthy_before_a_request_has_to_find_ou
     script.error = None
     s.advance(300.0)
     assert s.tree.roster.slots["a"].health is BackendState.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("error", "speaks"),
+    [
+        (BackendUnreachableError, True),
+        (BackendTimeoutError, True),
+        (MalformedResponseError, True),
+        (ServerError, True),
+        (AuthenticationError, False),
+        (BillingError, False),
+        (ModelNotFoundError, False),
+        (RateLimitError, False),
+    ],
+)
+def test_what_does_not_work_speaks_against_a_backend_and_what_is_refused_does_not(
+    error: type[BackendError], speaks: bool
+) -> None:
+    """Of three that fail it is known to be unhealthy, or nothing is known."""
+    script = Probed(OK)
+    script.error = error("no", backend="a")
+    s = watched({"a": script})
+    s.advance(3 * LONGEST)
+    state = s.tree.health.get_status("a").state
+    assert state is (BackendState.UNHEALTHY if speaks else BackendState.UNKNOWN)
+
+
+def test_a_probe_that_finds_no_thread_is_let_be() -> None:
+    """Nobody dies of it, and the next one is tried in its time."""
+    script = Probed(OK)
+    s = watched({"a": script})
+    workers = s.tree.roster.slots["a"].workers
+    assert isinstance(workers, HandWorkers)
+    workers.closed = True
+    s.advance(LONGEST)
+    assert script.probes == []
+    assert s.tree.children["supervisor"].restarts == 0
+    workers.closed = False
+    s.advance(LONGEST)
+    assert len(script.probes) == 1
+
+
+def test_a_stop_cancels_the_probes_that_are_under_way() -> None:
+    """They hold up nobody."""
+    script = Probed(OK)
+    script.seconds = 4.0
+    s = watched({"a": script})
+    first_probe(s, script)
+    assert s.tree.guardian is not None
+    s.tree.guardian.tell(WindDown())
+    s.settle()
+    assert script.probes[0].cancel.cancelled
 
 
 def test_what_only_the_probe_is_refused_says_nothing() -> None:
@@ -179,13 +244,6 @@ def test_a_probe_that_hangs_loses_its_seat_and_there_is_no_second() -> None:
     pending = s.submit()
     s.advance(1.0)
     assert isinstance(pending.outcome, Answered)
-
-
-def first_probe(s: Stage, script: Probed) -> float:
-    """Lets time pass until a probe is under way; when it began."""
-    while not script.probes:
-        s.advance(0.5)
-    return script.probes[0].deadline - script.probes[0].timeout.total
 
 
 def test_a_request_has_the_seat_of_a_probe_in_the_moment_in_which_that_ends() -> None:

@@ -11,6 +11,7 @@ from showcaller.actors.errors import (
     AllBackendsFailedError,
     AuthenticationError,
     BackendRetiredError,
+    BackendTimeoutError,
     BudgetExceededError,
     ContextWindowExceededError,
     DeadlineExceededError,
@@ -18,6 +19,7 @@ from showcaller.actors.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from showcaller.actors.policies.backend_latency import FIRST_TOKENS
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Chunk, Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
@@ -145,6 +147,20 @@ def test_a_seat_that_never_comes_back_is_abandoned_and_counted() -> None:
     assert not slot.in_flight
 
 
+def test_a_seat_that_never_comes_back_speaks_against_its_backend() -> None:
+    """To its breaker, to the health monitor, and to who asks how quick it is."""
+    s = stage({"a": Script(HANG)}, timeout=5.0, route={"allowed_fails": 1}, settings={"num_retries": 0})
+    s.submit(timeout=60.0)
+    s.advance(6.9)
+    slot = s.tree.roster.slots["a"]
+    assert not slot.abandoned, "two seconds it has to come back"
+    s.advance(2.0)
+    assert len(slot.abandoned) == 1
+    assert slot.breaker.open_until is not None
+    assert s.tree.health.get_status("a").error_count == 1
+    assert (slot.latency.of(stream=True, now=s.clock.now()) or 0.0) > 4.0
+
+
 def test_a_cancelled_request_is_withdrawn_and_its_attempt_cancelled() -> None:
     """Pending.cancel reaches upstream."""
     script = Script(HANG)
@@ -242,6 +258,46 @@ def test_a_named_pause_is_kept_before_the_same_backend_is_asked_again() -> None:
     s.advance(1)
     assert first.result(0).content == second.result(0).content == "hi"
     s.at_rest()
+
+
+def test_the_longest_pause_that_was_asked_for_is_kept() -> None:
+    """A shorter one that is named later does not end it."""
+    limited = [RateLimitError("429", backend="a", retry_after=seconds) for seconds in (30.0, 5.0)]
+    script = Script([Sent(), 0.1, Failed(limited[0])], [Sent(), 0.2, Failed(limited[1])], OK)
+    s = stage({"a": script}, settings={"num_retries": 0})
+    s.submit("one")
+    s.submit("two")
+    s.advance(1.0)
+    s.submit("three")
+    s.advance(29.0)
+    assert len(script.attempts) == 2
+    s.advance(0.2)
+    assert len(script.attempts) == 3
+
+
+def test_a_backend_is_not_taken_for_slower_than_its_caller_has_seen() -> None:
+    """A caller without patience shows that it takes longer than that, and not that it fails."""
+    late = Failed(BackendTimeoutError("total", backend="a", maybe_executed=True))
+    s = stage({"a": Script(OK, [Sent(), 0.5, late])})
+    s.submit("known")
+    s.advance(1.0)
+    s.submit("in a hurry", timeout=0.5)
+    s.advance(1.0)
+    latency = s.tree.roster.slots["a"].latency.of(stream=False, now=s.clock.now())
+    assert latency is not None
+    assert latency <= 0.5 / FIRST_TOKENS
+
+
+@pytest.mark.parametrize(("options", "tokens"), [({}, 1024), ({"max_tokens": 10}, 10)])
+def test_an_answer_without_a_bound_is_reserved_at_a_thousand_tokens(
+    options: dict[str, int], tokens: int
+) -> None:
+    """What an answer may be is taken from the limits before it is known."""
+    s = stage({"a": Script(HANG)}, rate_limit_tpm=10_000)
+    request = s.submit(**options).ticket.flight.request  # type: ignore[attr-defined]
+    s.settle()
+    left = s.tree.quotas.remaining(s.clock.wall())["a"]["tpm"]
+    assert left == 10_000 - request.input_tokens_estimate - tokens
 
 
 def test_a_pause_past_the_deadline_fails_at_once_and_says_when_to_come_back() -> None:
