@@ -13,6 +13,9 @@ from showcaller.actors.tree_actor import TreeActor
 
 WHOLE_RUNTIME = "all backends"
 """The scope of limits that hold for all backends together."""
+ROUNDING = 0.001
+"""Seconds past the moment at which there is room: wall time is coarse in floats, and who asks a little too early is
+refused once more, while a smaller one that came later takes the room."""
 
 
 class QuotaBook:
@@ -88,9 +91,8 @@ class QuotaManager(TreeActor):
             self._supervisor.tell(Granted(attempt))
         else:
             backend, refusal = refused
-            self._supervisor.tell(
-                Refused(attempt, backend, refusal.limit, max(0.001, refusal.not_before - now))
-            )
+            seconds = max(0.0, refusal.not_before - now) + ROUNDING
+            self._supervisor.tell(Refused(attempt, backend, refusal.limit, seconds))
 
     def on_settle(self, message: Settle) -> None:
         """Reservations have ended."""

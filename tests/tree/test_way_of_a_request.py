@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 
 import pytest
+from attrs import evolve
 
 from showcaller.actors.enums import Source
 from showcaller.actors.errors import (
@@ -19,6 +20,7 @@ from showcaller.actors.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from showcaller.actors.models import Usage
 from showcaller.actors.policies.backend_latency import FIRST_TOKENS
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Chunk, Failed, Sent
@@ -298,6 +300,26 @@ def test_an_answer_without_a_bound_is_reserved_at_a_thousand_tokens(
     s.settle()
     left = s.tree.quotas.remaining(s.clock.wall())["a"]["tpm"]
     assert left == 10_000 - request.input_tokens_estimate - tokens
+
+
+def test_a_limit_that_refuses_two_keeps_its_backend_for_the_one_that_waits_longer() -> None:
+    """The smaller, later one does not go round it."""
+    spent = evolve(answer(), usage=Usage(input_tokens=4000, output_tokens=5000))
+    s = stage({"a": Script([Sent(), 0.1, spent], OK)}, rate_limit_tpm=10_000)
+    s.submit("spends it", max_tokens=9000)
+    s.advance(0.2)
+    big = s.submit("big", max_tokens=8000, timeout=100.0)
+    small = s.submit("small", max_tokens=2000, timeout=100.0)
+    s.settle()
+    slot = s.tree.roster.slots["a"]
+    assert slot.quota_until - s.clock.now() > 40.0
+    s.advance(30.0)
+    assert not small.done()
+    s.advance(60.0)
+    assert [attempt.request_id for attempt in slot.transport.attempts[1:]] == [  # type: ignore[attr-defined]
+        big.request_id,
+        small.request_id,
+    ]
 
 
 def test_a_pause_past_the_deadline_fails_at_once_and_says_when_to_come_back() -> None:
