@@ -13,6 +13,7 @@ from showcaller.actors.errors import (
     BackendRetiredError,
     BackendTimeoutError,
     RateLimitError,
+    RequestCancelledError,
     ShowcallerError,
 )
 from showcaller.actors.flight import Flight
@@ -124,12 +125,17 @@ class Arrivals:
             slot.breaker.release(record.epoch)
 
     def _learn_latency(self, slot: BackendSlot, message: AttemptFinished) -> None:
-        """What an attempt says about how quick its backend is; a caller's mistake and a plea for a pause: nothing."""
+        """What an attempt says about how quick its backend is; a caller's mistake and a plea for a pause: nothing.
+
+        But a plea that does not say for how long is a failure here: who turns everything away at once has never
+        anything to do, and would be asked before all others.
+        """
         error, now, stream = message.error, self._clock.now(), message.record.flight.stream is not None
         impatient = _is_impatient(message.record, error, message.ended)
         if error is None and message.begun:
             self._departures.answered(message.record.flight, message.latency)
-        if error is not None and error.blames_backend and not impatient:
+        turned_away = isinstance(error, RateLimitError) and error.retry_after is None
+        if error is not None and (error.blames_backend or turned_away) and not impatient:
             slot.latency.failed(message.latency, now)
         elif stream and message.first_token is not None:
             slot.latency.began(message.first_token, now)
@@ -137,6 +143,8 @@ class Arrivals:
             slot.latency.answered(message.latency, message.usage.output_tokens, now)
         elif impatient:
             slot.latency.gave_up(message.latency, now, stream=stream)
+        elif isinstance(error, RequestCancelledError):
+            slot.latency.cancelled(message.latency, now, stream=stream)
 
     def _after_failure(
         self, flight: Flight, slot: BackendSlot, error: ShowcallerError, *, committed: bool

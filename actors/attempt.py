@@ -26,6 +26,7 @@ class AttemptState(enum.Enum):
 LIVE = frozenset(
     {AttemptState.RESERVING, AttemptState.DISPATCHED, AttemptState.CLAIMED, AttemptState.COMMITTED}
 )
+SILENT = frozenset({AttemptState.DISPATCHED, AttemptState.CLAIMED})
 
 
 class AttemptRecord:
@@ -92,6 +93,11 @@ class AttemptRecord:
     def is_void(self) -> bool:
         """Was it taken back before it had a seat, so that nobody will say that it has ended?"""
         return self.state is AttemptState.REVOKED and self.seat is None
+
+    @property
+    def is_silent(self) -> bool:
+        """Is its backend expected to say something, and has said nothing yet?"""
+        return self.state in SILENT and not self.answered
 
     @property
     def key(self) -> tuple[int, int]:

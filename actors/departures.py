@@ -173,6 +173,7 @@ class Departures:
         if astray or not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.take_back(slot, record)
             return
+        slot.latency.sent(record, now, stream=flight.stream is not None)
         if flight.dispatches == 1:
             self._roster.retry_budget.deposit(now)
         attempt = Attempt(
@@ -277,6 +278,7 @@ class Departures:
 
     def release(self, slot: BackendSlot, record: AttemptRecord) -> None:
         """The slot holds an attempt no longer."""
+        slot.latency.ended(record, stream=record.flight.stream is not None)
         del slot.in_flight[record.key]
         self._table.connections.end(slot.name)
 

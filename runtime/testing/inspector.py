@@ -13,6 +13,7 @@ from showcaller.actors.messages import (
     Coalesce,
     DrainBackend,
     Execute,
+    Granted,
     HealthChanged,
     Reserve,
     ResetBackend,
@@ -136,6 +137,8 @@ class Inspector:
             self._after_reset(message.backend, crashed=crashed)
         finished = message if isinstance(message, AttemptFinished) else None
         self._dispatches.after_step(finished)
+        if isinstance(message, Granted):
+            self._routes.after_granted(message.attempt)
         if finished is not None:
             self._routes.after_finished(finished)
         self._breakers.after_step()

@@ -54,6 +54,10 @@ class RouteChecks:
         self._picks: dict[str, _Picks] = {}
         self._latencies = LatencyChecks(view, findings)
 
+    def after_granted(self, record: AttemptRecord) -> None:
+        """A Granted was handled, or its handler died."""
+        self._latencies.after_granted(record)
+
     def before_finished(self, message: AttemptFinished) -> None:
         """An AttemptFinished is about to be handled."""
         self._latencies.before_finished(message)

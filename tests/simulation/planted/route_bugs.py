@@ -19,6 +19,7 @@ from showcaller.actors.needs import Needs
 from showcaller.actors.policies import ageing_queue
 from showcaller.actors.policies.admission import Outlook
 from showcaller.actors.policies.ageing_queue import AgeingQueue
+from showcaller.actors.policies.backend_latency import BackendLatency
 from showcaller.actors.policies.load_balancer import LoadBalancer
 from showcaller.actors.policies.open_room import OpenRoom
 from showcaller.actors.policies.peak_ewma import PeakEwma
@@ -166,6 +167,17 @@ def peaks_smoothed_away(patch: pytest.MonkeyPatch) -> None:
         self._peak, self._at = 0.9 * before + 0.1 * seconds, now
 
     patch.setattr(PeakEwma, "observe", observe)
+
+
+@planted
+def quick_failure_is_quick(patch: pytest.MonkeyPatch) -> None:
+    """Who fails at once is believed to answer as fast."""
+
+    def failed(self: BackendLatency, waited: float, now: float) -> None:
+        self._first_token._peak, self._first_token._at = waited, now
+        self._per_token._peak, self._per_token._at = waited / 32, now
+
+    patch.setattr(BackendLatency, "failed", failed)
 
 
 # --- fallbacks and what a request needs ---
