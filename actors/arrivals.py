@@ -34,6 +34,9 @@ from showcaller.actors.slot import BackendSlot
 
 MAX_CRASHES = 2
 """That many deaths of a backend under one request are enough: the request may be the cause."""
+RATE_LIMIT_PAUSE = 0.5
+"""Seconds for which a backend gets nothing when it has answered its only attempt with a 429 that does not say for how
+long: it would be always free, and asked before those that have something to do."""
 
 
 class Arrivals:
@@ -106,8 +109,10 @@ class Arrivals:
             slot.retired = True
             self._departures.changed()
             BACKEND_RETIRED.say(slot.name, error.message)
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            slot.not_before = max(slot.not_before, now + error.retry_after)
+        if isinstance(error, RateLimitError):
+            # With others in flight it was one too many, and there is room when one of them has ended.
+            pause = 0.0 if slot.in_flight else RATE_LIMIT_PAUSE
+            slot.not_before = max(slot.not_before, now + (error.retry_after or pause))
         epoch = slot.breaker.epoch
         if begun and (error is None or record.answered):
             # An answer that was refused by the caller's own check is one all the same.

@@ -82,6 +82,7 @@ def with_one_ill(
     *,
     seed: int,
     streams: float,
+    strategy: str = "least_latency",
     cancels: float = 0.0,
     begins: float = 60.0,
     duration: float = 120.0,
@@ -94,7 +95,7 @@ def with_one_ill(
             BackendConfig(name=name, backend_type="openai", base_url="http://127.0.0.1:9/v1", model="m")
             for name in names
         ],
-        routes=[RouteConfig(name="fast", routing_strategy="least_latency", targets=list(names))],
+        routes=[RouteConfig(name="fast", routing_strategy=strategy, targets=list(names))],
     )
     with Simulation(config, seed=seed) as simulation:
         simulation.traffic(rate=RATE, duration=duration, streams=streams, cancels=cancels, patience=10.0)
@@ -119,11 +120,23 @@ def test_callers_that_give_a_hanging_backend_up_do_not_make_it_quick() -> None:
     assert calls_then(with_one_ill("stalled", seed=0, streams=1.0, cancels=1.0)).count("c") <= 15
 
 
-@pytest.mark.parametrize(("kind", "most"), [("server_error", 0.02), ("rate_limit", 0.25)])
-def test_who_turns_everything_away_at_once_is_not_the_quickest(kind: str, most: float) -> None:
-    """It never has anything to do, and would get nearly all if that were all that counts."""
-    calls = calls_then(with_one_ill(kind, seed=0, streams=0.5))
+@pytest.mark.parametrize(
+    ("kind", "strategy", "most"),
+    [
+        ("server_error", "least_latency", 0.02),
+        ("rate_limit", "least_latency", 0.1),
+        ("rate_limit", "least_connections", 0.25),
+        ("rate_limit", "round_robin", 0.25),
+    ],
+)
+def test_who_turns_everything_away_at_once_is_not_the_first_choice(
+    kind: str, strategy: str, most: float
+) -> None:
+    """It never has anything to do, and would get nearly all if that were all that counts; nor does a request fail."""
+    report = with_one_ill(kind, seed=0, streams=0.5, strategy=strategy)
+    calls = calls_then(report)
     assert calls.count("c") / len(calls) <= most
+    assert report.success_rate == 1.0
 
 
 def youngest(self: SilentAttempts, now: float) -> float:

@@ -7,6 +7,7 @@ import concurrent.futures
 import pytest
 from attrs import evolve
 
+from showcaller.actors.arrivals import RATE_LIMIT_PAUSE
 from showcaller.actors.enums import Source
 from showcaller.actors.errors import (
     AllBackendsFailedError,
@@ -260,6 +261,32 @@ def test_a_named_pause_is_kept_before_the_same_backend_is_asked_again() -> None:
     s.advance(1)
     assert first.result(0).content == second.result(0).content == "hi"
     s.at_rest()
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0])
+def test_who_turns_away_what_it_has_alone_gets_nothing_for_a_moment(retry_after: float | None) -> None:
+    """It would be always free, and asked before those that have something to do."""
+    script = Script([Sent(), Failed(RateLimitError("429", backend="a", retry_after=retry_after))], OK)
+    s = stage({"a": script}, settings={"num_retries": 0})
+    s.submit("one")
+    s.settle()
+    second = s.submit("two")
+    s.advance(RATE_LIMIT_PAUSE - 0.001)
+    assert len(script.attempts) == 1
+    s.advance(1)
+    assert second.result(0).content == "hi"
+    s.at_rest()
+
+
+def test_one_too_many_at_once_is_no_reason_for_a_pause() -> None:
+    """The backend works, and there is room when one of the others has ended."""
+    busy = [Sent(), 5.0, answer()]
+    script = Script(busy, [Sent(), Failed(RateLimitError("429", backend="a"))], OK)
+    s = stage({"a": script}, settings={"num_retries": 0})
+    for prompt in ("busy", "one too many", "at once"):
+        s.submit(prompt)
+        s.settle()
+    assert len(script.attempts) == 3
 
 
 def test_the_longest_pause_that_was_asked_for_is_kept() -> None:
