@@ -7,6 +7,8 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+import pytest
+
 from showcaller.runtime.testing.chaos import soak
 
 SEEDS = 100
@@ -31,6 +33,7 @@ def run(hash_seed: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.timeout(2 * HANGS)
 def test_a_hundred_seeds_give_the_same_digests_in_two_processes() -> None:
     """With another PYTHONHASHSEED: nothing depends on the order of a set or on an address."""
     with ExitStack() as stack:
