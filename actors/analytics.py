@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Mapping
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from showcaller.actors.messages import Observation, Observed
 from showcaller.actors.tree_actor import TreeActor
@@ -42,12 +41,11 @@ class UsageTable:
         """One more attempt."""
         with self._lock:
             before = self._usage.get(seen.backend, BackendUsage())
-            errors = Counter(before.errors)
+            errors = before.errors
             if seen.error is not None:
-                errors[seen.error] += 1
+                errors = {**errors, seen.error: errors.get(seen.error, 0) + 1}
             usage = seen.usage
-            self._usage[seen.backend] = evolve(
-                before,
+            self._usage[seen.backend] = BackendUsage(
                 attempts=before.attempts + 1,
                 successes=before.successes + (seen.error is None),
                 errors=errors,

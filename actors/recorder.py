@@ -18,12 +18,12 @@ class Recordings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[RecordedRequest] = deque(maxlen=KEPT)
+        self._kept: deque[Observation] = deque(maxlen=KEPT)
 
-    def add(self, recording: RecordedRequest) -> None:
-        """Keep one more."""
+    def add(self, seen: Observation) -> None:
+        """Keep one more attempt; it becomes a recording when somebody looks."""
         with self._lock:
-            self._kept.append(recording)
+            self._kept.append(seen)
 
     def get_recordings(
         self, backend: str | None = None, *, success_only: bool = False
@@ -32,9 +32,9 @@ class Recordings:
         with self._lock:
             kept = list(self._kept)
         return [
-            recording
-            for recording in kept
-            if (backend is None or recording.backend == backend) and (recording.success or not success_only)
+            _recording_of(seen)
+            for seen in kept
+            if (backend is None or seen.backend == backend) and (seen.error is None or not success_only)
         ]
 
     def clear(self) -> None:
@@ -53,7 +53,7 @@ class Recorder(TreeActor):
     def on_observed(self, message: Observed) -> None:
         """Attempts have finished."""
         for seen in message.observations:
-            self._recordings.add(_recording_of(seen))
+            self._recordings.add(seen)
 
 
 def _recording_of(seen: Observation) -> RecordedRequest:
