@@ -93,7 +93,6 @@ class Inspector:
                 self._health.changed(message)
             case Route() | Coalesce():
                 self._state.arrived(message.flight)
-                self._fallbacks.arrived(message.flight)
 
     def taken(self, cell: Cell, message: Any) -> None:
         """An actor has taken a message out of its mailbox, and is about to handle it."""
@@ -103,6 +102,7 @@ class Inspector:
             self._probes.before_step(message)
             self._health.before_step(message)
             self._budgets.before_step(message)
+            self._fallbacks.before_step()
         if isinstance(message, AttemptFinished):
             self._requests.before_finished(message)
             self._dispatches.before_finished(message)

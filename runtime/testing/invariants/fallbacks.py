@@ -46,11 +46,19 @@ class FallbackChecks:
         self._view = view
         self._findings = findings
         self._stories: dict[int, _Story] = {}
+        self._newest = 0
 
-    def arrived(self, flight: Flight) -> None:
-        """A flight was accepted, or goes on its way."""
-        if self._view.tree is not None:
-            self._story(flight, self._view.tree)
+    def before_step(self) -> None:
+        """The supervisor acts, and may change the configuration: whoever is here has come under this one."""
+        tree = self._view.tree
+        if tree is None:
+            return
+        flights = tree.flights._flights
+        for flight in reversed(flights.values()):
+            if flight.order <= self._newest:
+                break
+            self._story(flight, tree)
+        self._newest = next(reversed(flights), self._newest)
 
     def execute(self, message: Execute) -> None:
         """An Execute was sent."""
