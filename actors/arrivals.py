@@ -161,6 +161,8 @@ class Arrivals:
         here = error.retry_here and flight.tries[slot.name] <= slot.config.max_retries
         if not here:
             self._departures.bar(flight, slot)
+        if error.maybe_executed and not self._is_idempotent(flight, slot):
+            flight.repeatable = False
         if committed:
             flight.interrupt(lambda partial: interrupted(flight, error, partial))
             return
@@ -181,7 +183,7 @@ class Arrivals:
             self._retries,
             error,
             failures=flight.tries.total(),
-            idempotent=self._is_idempotent(flight, slot),
+            repeatable=flight.repeatable,
             here=here,
             others=untried,
             remaining=flight.deadline - now,

@@ -47,6 +47,7 @@ class Flight:
         tries: attempts that failed, by backend.
         barred: backends that it must not be given to any more.
         errors: of what its attempts failed, in order. crashes: how often its backend died.
+        repeatable: may it be tried again? Not once an attempt may have been executed that must not be repeated.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Flight:
         self.barred: frozenset[str] = frozenset()
         self.errors: list[ShowcallerError] = []
         self.crashes = 0
+        self.repeatable = True
         self._on_done = on_done
         self._lock = threading.Lock()
         self._tickets: list[Ticket] = []

@@ -77,7 +77,7 @@ def decide(
     error: ShowcallerError,
     *,
     failures: int,
-    idempotent: bool,
+    repeatable: bool,
     here: bool,
     others: bool,
     remaining: float,
@@ -90,7 +90,7 @@ def decide(
         policy: the rules.
         error: what the attempt failed of.
         failures: failed attempts of the request so far, this one included.
-        idempotent: may it be sent again when it may have been executed?
+        repeatable: may it be sent again? Not when it may have been executed and is not idempotent.
         here: may the request be tried at the same backend once more?
         others: is there a backend that was not tried yet and could be now, among those that may cure this error?
         remaining: seconds until the request's deadline.
@@ -103,7 +103,7 @@ def decide(
     abroad = error.retry_elsewhere or cause_of(error) is not FallbackCause.FAILURE
     if not isinstance(error, BackendError) or not (error.retry_here or abroad):
         return Stop("the error is not one that another attempt could cure")
-    if error.maybe_executed and not idempotent:
+    if not repeatable:
         return Stop("it may have been executed already, and the request is not idempotent")
     if failures > policy.num_retries:
         return Stop(f"num_retries = {policy.num_retries} is used up")

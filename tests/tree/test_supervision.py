@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from showcaller.actors.errors import (
     AllBackendsFailedError,
@@ -14,6 +15,7 @@ from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.messages import Escalated, WindDown
 from showcaller.actors.policies.quota_ledger import QuotaLimits
 from showcaller.actors.quota_manager import QuotaBook
+from showcaller.actors.response_validators import matches
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
@@ -132,6 +134,25 @@ def test_a_paid_answer_counts_even_if_its_backend_has_died_since() -> None:
     assert (pending.result(0).content, pending.result(0).backend) == ("paid", "a")
     assert slow.attempts[0].cancel.cancelled
     s.wake_cancelled()
+    s.at_rest()
+
+
+def test_what_was_carried_out_once_is_not_repeated_for_the_failure_of_another_attempt() -> None:
+    """The first hangs where it may be repeated, and its actor dies; the second is answered where it may not be."""
+    first = Script([Sent(), 5.0, Failed(ServerError("late"))], OK)
+    second = Script(OK)
+    s = stage({"a": first, "b": second})
+    slot = s.tree.roster.slots["b"]
+    slot.config = evolve(slot.config, idempotent=False)
+    pending = s.submit(validators=[matches("^Yes")])
+    s.advance(0.1)
+    s.crash("a")
+    s.advance(1)
+    assert (len(first.attempts), len(second.attempts)) == (1, 1)
+    assert not pending.done()
+    s.advance(10)
+    assert isinstance(pending.exception(0), AllBackendsFailedError)
+    assert (len(first.attempts), len(second.attempts)) == (1, 1)
     s.at_rest()
 
 

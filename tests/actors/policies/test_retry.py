@@ -72,7 +72,7 @@ errors = st.builds(
 def decision(error, policy=None, seed=1, **changed):
     given = {
         "failures": 1,
-        "idempotent": True,
+        "repeatable": True,
         "here": True,
         "others": False,
         "remaining": 100.0,
@@ -94,7 +94,7 @@ def decision(error, policy=None, seed=1, **changed):
     st.integers(),
 )
 def test_every_retry_is_allowed_by_every_rule(
-    policy, error, failures, idempotent, here, others, remaining, can_pay, seed
+    policy, error, failures, repeatable, here, others, remaining, can_pay, seed
 ):
     """Within the deadline, the number of retries, the budget, the error's own word and the request's."""
     decided = decision(
@@ -102,7 +102,7 @@ def test_every_retry_is_allowed_by_every_rule(
         policy,
         seed,
         failures=failures,
-        idempotent=idempotent,
+        repeatable=repeatable,
         here=here,
         others=others,
         remaining=remaining,
@@ -114,7 +114,7 @@ def test_every_retry_is_allowed_by_every_rule(
     assert isinstance(error, BackendError)
     assert failures <= policy.num_retries
     assert 0.0 <= decided.delay < remaining
-    assert idempotent or not error.maybe_executed
+    assert repeatable
     assert can_pay or not decided.paid
     if decided.elsewhere:
         assert others
@@ -190,13 +190,12 @@ def test_what_no_attempt_could_cure_is_not_tried_again(kind):
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_what_may_have_been_executed_is_repeated_only_when_idempotent(others):
-    """Neither here nor elsewhere."""
-    error = ServerError("no", maybe_executed=True)
-    assert isinstance(decision(error, others=others), Retry)
-    stopped = decision(error, others=others, idempotent=False)
-    assert stopped == Stop("it may have been executed already, and the request is not idempotent")
-    assert isinstance(decision(ServerError("no"), others=others, idempotent=False), Retry)
+def test_what_must_not_be_repeated_is_tried_nowhere(others):
+    """Whatever the last attempt failed of."""
+    for error in (ServerError("no", maybe_executed=True), ServerError("no")):
+        assert isinstance(decision(error, others=others), Retry)
+        stopped = decision(error, others=others, repeatable=False)
+        assert stopped == Stop("it may have been executed already, and the request is not idempotent")
 
 
 def test_the_backend_s_own_pause_wins_over_the_backoff():

@@ -51,9 +51,9 @@ def repeated_for_its_answer(patch: pytest.MonkeyPatch) -> None:
     """A request that is not idempotent is sent again because its answer was refused."""
     real = retry.decide
 
-    def decide(policy: Any, error: Any, *, idempotent: bool, **options: Any) -> Any:
+    def decide(policy: Any, error: Any, *, repeatable: bool, **options: Any) -> Any:
         refused = isinstance(error, ResponseValidationError)
-        return real(policy, error, idempotent=idempotent or refused, **options)
+        return real(policy, error, repeatable=repeatable or refused, **options)
 
     patch.setattr(arrivals, "decide", decide)
 
