@@ -139,7 +139,7 @@ class Arrivals:
         impatient = _is_impatient(message.record, error, message.ended)
         if error is None and message.begun:
             self._departures.answered(message.record.flight, message.latency)
-        turned_away = isinstance(error, RateLimitError) and error.retry_after is None
+        turned_away = isinstance(error, RateLimitError) and not error.retry_after
         if error is not None and (error.blames_backend or turned_away) and not impatient:
             slot.latency.failed(message.latency, now)
         elif stream and message.first_token is not None:

@@ -22,7 +22,7 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.models import Usage
-from showcaller.actors.policies.backend_latency import FIRST_TOKENS
+from showcaller.actors.policies.backend_latency import FIRST_TOKENS, PENALTY
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Chunk, Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, stage
@@ -270,6 +270,7 @@ def test_who_turns_away_what_it_has_alone_gets_nothing_for_a_moment(retry_after:
     s = stage({"a": script}, settings={"num_retries": 0})
     s.submit("one")
     s.settle()
+    assert s.tree.roster.slots["a"].latency.of(stream=True, now=s.clock.now()) == PENALTY
     second = s.submit("two")
     s.advance(RATE_LIMIT_PAUSE - 0.001)
     assert len(script.attempts) == 1
