@@ -219,6 +219,20 @@ def test_who_waits_long_enough_overtakes_the_more_urgent(ageing: float, first: s
     assert script.attempts[1].request_id == waiting[first].request_id
 
 
+def test_who_has_left_is_not_counted_among_those_who_wait() -> None:
+    """Or every step would look through queues in which nobody is."""
+    s = stage({"a": Script(OK)}, max_parallel_requests=1)
+    for _ in range(3):
+        s.submit()
+    s.settle()
+    ref = s.tree.children["supervisor"].address.ref
+    assert ref is not None
+    table = ref._actor_weakref()._departures._table  # type: ignore[union-attr]
+    assert table.waiting == 2
+    s.advance(0.3)
+    assert table.waiting == 0
+
+
 def test_when_nobody_waits_any_more_nobody_is_said_to_wait() -> None:
     """Neither to who comes nor to who looks."""
     s = stage({"a": Script(OK)}, max_parallel_requests=1)
