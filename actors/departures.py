@@ -128,6 +128,8 @@ class Departures:
     def _is_doomed(self, departure: Departure, now: float) -> bool:
         """Can no backend of its lane answer it in time, as far as is known? Then it ends here, without a call."""
         flight = departure.flight
+        if departure.slot.latency.may_take(flight.deadline - now):
+            return False
         least = self._table.least_time(departure.able, now)
         if least is None or now + least <= flight.deadline:
             return False

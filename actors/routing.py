@@ -209,7 +209,8 @@ class RoutingTable:
         return [slots[name] for name in lane.names if name in able]
 
     def _sound(self, lane: Lane, able: Collection[str], now: float) -> set[str]:
-        eligible = {slot.name for slot in self._open_to(able, lane) if slot.is_eligible(now)}
+        slots = self._roster.slots
+        eligible = {name for name in lane.names if name in able and slots[name].is_eligible(now)}
         return eligible - self._ejected(lane, eligible, now) or eligible
 
     def _choose(self, lane: Lane, flight: Flight, able: Collection[str], now: float) -> BackendSlot | None:
@@ -229,7 +230,7 @@ class RoutingTable:
     def _ejected(self, lane: Lane, eligible: set[str], now: float) -> set[str]:
         """Who gets nothing of that lane while another of its backends can take it."""
         slots = self._roster.slots
-        if not any(slots[name].is_unwell(now) for name in eligible):
+        if not [name for name in eligible if slots[name].is_unwell(now)]:
             return set()
         members = [slots[name] for name in lane.names if name in slots and not slots[name].out_of_service]
         return ejected(

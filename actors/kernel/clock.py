@@ -100,7 +100,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Monotonic time, and one daemon thread that fires timers."""
+    """The system's monotonic time and its wall time, and one daemon thread that fires timers."""
 
     def __init__(self) -> None:
         self._timers = TimerHeap()
@@ -110,13 +110,8 @@ class SystemClock:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def now(self) -> float:
-        """Seconds of the system's monotonic clock."""
-        return time.monotonic()
-
-    def wall(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+    now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
 
     def call_later(self, delay: float, recipient: Recipient, message: Any) -> Timer:
         """Tell `message` to `recipient` after `delay` seconds, on the clock's thread.

@@ -115,7 +115,7 @@ class Mailbox:
                 envelope = self._urgent.popleft()
             else:
                 envelope = self._queue.popleft()
-                if refusable(envelope.message):
+                if self._refusables and refusable(envelope.message):
                     self._refusables -= 1
         self.in_hand = envelope
         return envelope

@@ -55,6 +55,10 @@ class BackendLatency:
         """It is not waited for any more; what it says about the backend is told by the others."""
         self._silent[stream].ended(attempt)
 
+    def may_take(self, seconds: float) -> bool:
+        """Is `least` certainly no more than that, by the last answer alone?"""
+        return self._quickest.may_take(seconds)
+
     def least(self, now: float) -> float | None:
         """Seconds that an answer of one token takes at least; None when too little is known."""
         return self._quickest.least(now)

@@ -26,6 +26,10 @@ class QuickestAnswer:
         """Something took so long."""
         self._seen.append((now, seconds))
 
+    def may_take(self, seconds: float) -> bool:
+        """Is `least` certainly no more than that, by the last alone?"""
+        return bool(self._seen) and MARGIN * self._seen[-1][1] <= seconds
+
     def least(self, now: float) -> float | None:
         """Seconds that it takes at least, by all that is known; None when that is nothing."""
         while self._seen and now - self._seen[0][0] > FRESH:
