@@ -79,7 +79,7 @@ class UnknownModelError(ConfigurationError):
 
 
 class OverloadedError(ShowcallerError):
-    """Refused at the door: too many requests, or too many bytes, are open already."""
+    """Refused at the door: a runtime or a RequestQueue holds as much as it may, or is too busy to answer in time."""
 
 
 class QueueClosedError(ShowcallerError):
@@ -221,10 +221,21 @@ class ContentPolicyViolationError(BackendError):
 
 
 class InvalidRequestError(BackendError):
-    """The backend refused the request as wrong in itself (HTTP 400, 413, 415, 422)."""
+    """The backend refused the request as wrong in itself (HTTP 400, 415, 422)."""
 
     retry_here = False
     retry_elsewhere = False
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The request is larger than the endpoint takes, in bytes or at a time (HTTP 413); another may take more."""
+
+    retry_elsewhere = True
+
+    @property
+    def blames_backend(self) -> bool:
+        """It takes what is smaller."""
+        return False
 
 
 class StreamInterruptedError(BackendError):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         RateLimitError,
         RedirectedError,
         RequestCancelledError,
+        RequestTooLargeError,
         ResponseValidationError,
         RuntimeStoppedError,
         ServerError,
@@ -158,6 +159,7 @@ __all__ = [
     "RequestContext",
     "RequestPriority",
     "RequestQueue",
+    "RequestTooLargeError",
     "ResponseTransform",
     "ResponseTransformerBase",
     "ResponseValidationError",
@@ -198,8 +200,8 @@ _HOMES = {
         BillingError BudgetExceededError ConfigurationError ContentPolicyViolationError
         ContextWindowExceededError DeadlineExceededError InvalidRequestError
         MalformedResponseError ModelNotFoundError OverloadedError QueueClosedError RateLimitError
-        RedirectedError RequestCancelledError ResponseValidationError RuntimeStoppedError ServerError
-        ShowcallerError StreamInterruptedError UnknownModelError
+        RedirectedError RequestCancelledError RequestTooLargeError ResponseValidationError
+        RuntimeStoppedError ServerError ShowcallerError StreamInterruptedError UnknownModelError
     """,
     "showcaller.actors.escalation": "Escalation",
     "showcaller.actors.messages": "Submit",

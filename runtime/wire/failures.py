@@ -24,6 +24,7 @@ from showcaller.actors.errors import (
     ModelNotFoundError,
     RateLimitError,
     RedirectedError,
+    RequestTooLargeError,
     ServerError,
 )
 from showcaller.runtime.wire.excerpt import excerpt
@@ -156,6 +157,12 @@ _ROWS = (
         says="answered with a redirect, which is not followed",
         fix="set its base_url to the final address",
         status=range(300, 400),
+    ),
+    _Row(
+        error=RequestTooLargeError,
+        says="does not take a request this large",
+        fix="send less, or add a backend that takes more",
+        status=(413,),
     ),
     _Row(
         error=InvalidRequestError,

@@ -46,6 +46,7 @@ FAILURES = {
     "ContextWindowExceededError": (False, False, False),
     "ContentPolicyViolationError": (False, False, False),
     "InvalidRequestError": (False, False, False),
+    "RequestTooLargeError": (False, True, False),
     "StreamInterruptedError": (False, False, False),
 }
 

@@ -28,6 +28,7 @@ from showcaller.actors.errors import (
     ModelNotFoundError,
     RateLimitError,
     RequestCancelledError,
+    RequestTooLargeError,
     RuntimeStoppedError,
     ServerError,
     StreamInterruptedError,
@@ -42,7 +43,13 @@ ANYWHERE = (
     RateLimitError,
     ServerError,
 )
-ELSEWHERE = (AuthenticationError, BackendDrainedError, BillingError, ModelNotFoundError)
+ELSEWHERE = (
+    AuthenticationError,
+    BackendDrainedError,
+    BillingError,
+    ModelNotFoundError,
+    RequestTooLargeError,
+)
 DIVERTED = (ContentPolicyViolationError, ContextWindowExceededError)
 NOWHERE = (
     AllBackendsFailedError,

@@ -23,6 +23,7 @@ from showcaller.actors.errors import (
     ModelNotFoundError,
     RateLimitError,
     RedirectedError,
+    RequestTooLargeError,
     ServerError,
 )
 from showcaller.actors.transport import Chunk, Done, Sent
@@ -87,7 +88,7 @@ STATUSES: list[tuple[str, Script, type[BackendError], float | None]] = [
     ("410", reply(410), BackendRetiredError, None),
     ("sunset", reply(403, b"", "Sunset: Thu, 30 Jul 2026 00:00:00 GMT"), BackendRetiredError, None),
     ("415", reply(415), InvalidRequestError, None),
-    ("413", reply(413, b"too large"), InvalidRequestError, None),
+    ("413", reply(413, b"too large"), RequestTooLargeError, None),
     ("413 tokens", reply(413, error_body(code="tokens_limit_reached")), ContextWindowExceededError, None),
     ("400", reply(400, error_body(message="bad")), InvalidRequestError, None),
     ("400 filter", reply(400, error_body(code="content_filter")), ContentPolicyViolationError, None),

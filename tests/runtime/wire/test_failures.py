@@ -20,6 +20,7 @@ from showcaller.actors.errors import (
     ModelNotFoundError,
     RateLimitError,
     RedirectedError,
+    RequestTooLargeError,
     ServerError,
 )
 from showcaller.runtime.wire.failures import failure, failure_inside_200
@@ -56,7 +57,16 @@ def error(**fields: Any) -> dict[str, Any]:
             error(code="tokens_limit_reached", message="Max size: 8000 tokens"),
             ContextWindowExceededError,
         ),
-        (413, b"<html>Request Entity Too Large</html>", InvalidRequestError),
+        (413, b"<html>Request Entity Too Large</html>", RequestTooLargeError),
+        (
+            413,
+            error(
+                code="rate_limit_exceeded",
+                type="tokens",
+                message="Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 7042",
+            ),
+            RequestTooLargeError,
+        ),
         (500, error(message="the request exceeds the available context size"), ContextWindowExceededError),
         (400, error(code="content_filter", message="filtered"), ContentPolicyViolationError),
         (
