@@ -24,7 +24,8 @@ class StreamBuffer:
     """One writer, one reader for each subscriber.
 
     Args:
-        replay: keep what was read, so that a reader may join later and see everything.
+        replay: keep what was read, so that a reader may join later and see everything; else it goes at once, while the
+            stream goes on.
     """
 
     def __init__(self, *, replay: bool) -> None:
@@ -80,6 +81,8 @@ class StreamBuffer:
             self._finished, self._error = True, error
             self._changed.notify_all()
             wakers = [reader.waker for reader in self._readers if reader.waker is not None]
+            # They hold the buffer: a circle that only the collector would free.
+            self._readers.clear()
         for wake in wakers:
             wake()
 
@@ -95,7 +98,8 @@ class StreamBuffer:
             if self._base > 0:
                 return None
             reader = StreamReader(self)
-            self._readers.append(reader)
+            if not self._finished:
+                self._readers.append(reader)
             return reader
 
     def _unread(self) -> int:
@@ -130,7 +134,7 @@ class StreamBuffer:
                     raise TimeoutError
             chunk = self._chunks[index]
             reader.position += 1
-            if not self._replay:
+            if not self._replay and not self._finished:
                 self._forget_read()
             if self._room_wanted and self._unread() <= ROOM // 2:
                 self._room_wanted = False

@@ -87,5 +87,8 @@ class Ticket:
             if self.done:
                 return False
             self.done = True
-        self._deliver(outcome)
+            deliver = self._deliver
+            # It leads to the caller's side, and from there back to here: a circle that only the collector frees.
+            del self._deliver
+        deliver(outcome)
         return True

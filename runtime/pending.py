@@ -51,6 +51,8 @@ def call_back(threads: Workers, function: Callable[[Any], object], argument: obj
 class Pending(concurrent.futures.Future[BackendResponse]):
     """The answer that is to come.
 
+    It keeps its callbacks when they were called: none of ours may hold it, or it would never be freed by itself.
+
     `result(timeout)` only waits: it raises TimeoutError and lets the request go on. `cancel()` ends it.
 
     Attributes:
@@ -127,7 +129,8 @@ class Pending(concurrent.futures.Future[BackendResponse]):
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn(self)` on a callback thread when there is an outcome."""
-        super().add_done_callback(lambda done: call_back(self._callback_threads, fn, done))
+        threads = self._callback_threads
+        super().add_done_callback(lambda done: call_back(threads, fn, done))
 
     def when_done(self, wake: Callable[[], object]) -> None:
         """Call `wake` on the completing thread; for our own short, non-blocking functions."""
@@ -137,7 +140,7 @@ class Pending(concurrent.futures.Future[BackendResponse]):
         import asyncio  # slow to import, and needed by few
 
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
+        ready, request_id = loop.create_future(), self.request_id
 
         def wake() -> None:
             if not ready.done():
@@ -147,7 +150,7 @@ class Pending(concurrent.futures.Future[BackendResponse]):
             try:
                 loop.call_soon_threadsafe(wake)
             except RuntimeError:
-                _log.debug("the event loop closed before request %s was done", self.request_id)
+                _log.debug("the event loop closed before request %s was done", request_id)
 
         self.when_done(completed)
         try:

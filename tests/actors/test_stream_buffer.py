@@ -362,7 +362,7 @@ class StreamMachine(RuleBasedStateMachine):
                 assert reader.ready
                 assert reader.take(0.0) == chunk(at)
                 self.positions[reader] = at + 1
-                if not self.replay:
+                if not self.replay and not self.ended:
                     self.base = max(self.base, min(self.positions.values()))
             elif self.ended:
                 assert reader.take(0.0) is None

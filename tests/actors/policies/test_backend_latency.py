@@ -13,6 +13,7 @@ from showcaller.actors.policies.backend_latency import (
     PENALTY,
     BackendLatency,
 )
+from showcaller.actors.policies.quickest_answer import LEAST, MARGIN
 
 TTFT, INTERVAL = 0.4, 0.0125
 ROUNDING = 1e-9
@@ -55,6 +56,22 @@ def test_the_length_of_an_answer_says_nothing_about_its_backend(one: int, other:
         believed.append(plain(latency))
     assert believed[0] == pytest.approx(believed[1])
     assert pytest.approx(FIRST_TOKENS * INTERVAL) == TTFT
+
+
+@given(st.integers(0, 4000), st.booleans())
+def test_what_an_answer_takes_at_least_is_that_of_its_first_token(tokens: int, streams: bool) -> None:
+    """Whatever else it said; a stream tells it, and of a plain answer it is its share."""
+    latency = BackendLatency()
+    assert latency.least(0.0) is None
+    assert not latency.may_take(1000.0)
+    for _ in range(LEAST):
+        if streams:
+            latency.began(TTFT + INTERVAL, 0.0)
+        else:
+            latency.answered(TTFT + tokens * INTERVAL, tokens, 0.0)
+    least = MARGIN * (TTFT + INTERVAL)
+    assert latency.least(0.0) == pytest.approx(least)
+    assert [latency.may_take(least * part) for part in (0.99, 1.01)] == [False, True]
 
 
 def test_a_failure_is_slow_however_quick_it_came() -> None:
