@@ -106,7 +106,7 @@ class Departures:
 
     def resort(self) -> None:
         """Priorities have changed, or flights are done that were queued."""
-        self._table.purge()
+        self._table.regroup()
 
     def pump(self) -> float | None:
         """Let every flight go that can; seconds until time alone may free another, or None."""
@@ -204,7 +204,9 @@ class Departures:
                 self._closed_until, self._closed_by = until, message.limit
                 self._changed = True
         elif until < flight.deadline:
-            slot.quota_until = max(slot.quota_until, until)
+            if until > slot.quota_until:
+                slot.quota_until = until
+                self._table.regroup(slot)
         else:
             # It alone cannot wait so long; what is there may do for a smaller one.
             self.bar(flight, slot)

@@ -29,7 +29,7 @@ class Prospect(NamedTuple):
         lanes: where it may go.
         able: the backends there that it may be given to, in order.
         tried: those of them where it has failed before.
-        late: those of them whose limits have no room before its deadline.
+        late: those of them whose limits have no room before its deadline, if it has fallbacks to go to instead.
     """
 
     lanes: tuple[str, ...]
@@ -97,14 +97,22 @@ class RoutingTable:
             raise UnknownModelError(f"{flight.lane!r} is gone, and so is all that it falls back on")
         able = tuple([slot.name for slot in slots])
         tried = tuple([name for name in able if name in flight.tries])
-        late = tuple([slot.name for slot in slots if slot.quota_until >= flight.deadline])
-        prospect = Prospect(flight.lanes, able, tried, late)
+        prospect = Prospect(flight.lanes, able, tried, self._late(flight, able))
+        self._queue(lane, prospect).enqueue(flight)
+        flight.queued = True
+        self.waiting += 1
+
+    def _late(self, flight: Flight, able: Collection[str]) -> tuple[str, ...]:
+        if len(flight.lanes) == 1:
+            return ()
+        slots = self._roster.slots
+        return tuple([name for name in able if slots[name].quota_until >= flight.deadline])
+
+    def _queue(self, lane: Lane, prospect: Prospect) -> AgeingQueue[Flight]:
         queue = lane.queues.get(prospect)
         if queue is None:
             queue = lane.queues[prospect] = AgeingQueue(self._roster.config.runtime.ageing)
-        queue.enqueue(flight)
-        flight.queued = True
-        self.waiting += 1
+        return queue
 
     def _lane(self, name: str) -> Lane | None:
         lane = self._lanes.get(name)
@@ -272,15 +280,22 @@ class RoutingTable:
             return NONE_WAITS
         return _add(*(queue.sizes for queue in lane.queues.values()))
 
-    def purge(self) -> None:
-        """Let go of queued flights that are done, and of queues that are empty."""
-        self.waiting = 0
+    def regroup(self, limited: BackendSlot | None = None) -> None:
+        """Let go of queued flights that are done, and of queues that are empty; who is late by now waits apart.
+
+        Args:
+            limited: only those whom it concerns that the limits of this slot have no room for longer than was known.
+        """
         for lane in self._lanes.values():
             for prospect, queue in list(lane.queues.items()):
-                queue.purge()
-                self.waiting += queue.size()
-                if queue.is_empty():
-                    del lane.queues[prospect]
+                if limited is None or (len(prospect.lanes) > 1 and limited.name in prospect.able):
+                    for flight in queue.drain():
+                        late = self._late(flight, prospect.able)
+                        fits = late == prospect.late
+                        (queue if fits else self._queue(lane, prospect._replace(late=late))).enqueue(flight)
+                    if queue.is_empty():
+                        del lane.queues[prospect]
+        self.waiting = sum(queue.size() for lane in self._lanes.values() for queue in lane.queues.values())
 
 
 def _add(*sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -107,24 +107,16 @@ class AgeingQueue(Generic[Item]):
         """Take out what `peek` has just returned, even if it has got its outcome since, on another thread."""
         return heapq.heappop(self._first)[1]
 
-    def purge(self) -> None:
-        """Let go of those that are done, and put the others where their priority belongs now."""
-        items = [item for heap in self._heaps for _, item in heap if not item.done]
-        for heap in self._heaps:
-            heap.clear()
-        for item in items:
-            self.enqueue(item)
-
     def get_pending(self, now: float) -> list[Item]:
         """All that still want to be served, in the order in which they would be if no time passed."""
-        self.purge()
-        items = [item for heap in self._heaps for _, item in heap]
-        return sorted(items, key=lambda item: self.urgency(item, now))
+        return sorted(self._wanted(), key=lambda item: self.urgency(item, now))
 
     def drain(self) -> list[Item]:
         """Take out all that still want to be served, in no order."""
-        self.purge()
-        items = [item for heap in self._heaps for _, item in heap]
+        items = self._wanted()
         for heap in self._heaps:
             heap.clear()
         return items
+
+    def _wanted(self) -> list[Item]:
+        return [item for heap in self._heaps for _, item in heap if not item.done]

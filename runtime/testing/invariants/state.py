@@ -187,8 +187,11 @@ class StateChecks:
                     self._say(flight, "vain", "waits for backends of which none is in service")
                 chances = [at for slot in slots if (at := slot.next_chance(now)) is not None]
                 able = within_reach(flight, tree, now)
-                if able and not closed:
-                    self._say(flight, "idle", f"waits although {able[0]} could take it")
+                # Not only the first: who has less time may not have to wait for what the others wait for.
+                hurried = min(waiting, key=lambda one: one.deadline)
+                found = able or within_reach(hurried, tree, now)
+                if found and not closed:
+                    self._say(flight if able else hurried, "idle", f"waits although {found[0]} could take it")
                 elif able or chances:
                     needed.append(max(closed_until, min(chances, default=now)) if closed else min(chances))
         if needed:

@@ -120,7 +120,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), priority=priorities)
     def become_as_urgent_as(self, data, priority):
         data.draw(st.sampled_from(self.inside)).priority = priority
-        self.queue.purge()
+        for request in self.queue.drain():
+            self.queue.enqueue(request)
         self.inside = self.expected()
         assert self.queue.size() == sum(self.queue.sizes) == len(self.inside)
 
@@ -153,13 +154,14 @@ def test_who_comes_back_gets_its_old_place():
     assert emptied(queue) == [first, second, third]
 
 
-def test_a_promoted_request_moves_up_with_the_next_purge():
+def test_a_promoted_request_moves_up_when_it_is_queued_anew():
     """Its new priority counts, and its age among its new equals."""
     old, urgent, plain = Request(0), Request(1, HIGH), Request(2)
     queue = queue_of(old, urgent, plain)
     plain.priority = CRITICAL
     old.priority = HIGH
-    queue.purge()
+    for request in queue.drain():
+        queue.enqueue(request)
     assert emptied(queue) == [plain, old, urgent]
 
 

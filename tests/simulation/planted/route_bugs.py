@@ -68,6 +68,12 @@ def ageing_into_critical(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted
+def hurried_behind_the_patient(patch: pytest.MonkeyPatch) -> None:
+    """Who cannot wait until a backend's limits have room waits behind those who can."""
+    patch.setattr(RoutingTable, "_late", lambda self, flight, able: ())
+
+
+@planted
 def doomed_dispatched(patch: pytest.MonkeyPatch) -> None:
     """What no backend can answer in time is sent all the same."""
     patch.setattr(Departures, "_is_doomed", lambda self, flight, now: False)
