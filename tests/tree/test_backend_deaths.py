@@ -1,0 +1,121 @@
+"""The death of a backend's actor: what it had in flight, what it was paid for, and when the backend is given up."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from showcaller.actors.errors import AllBackendsFailedError, BackendError, ServerError
+from showcaller.actors.kernel.child import ChildState
+from showcaller.actors.response_validators import matches
+from showcaller.actors.transport import Failed, Sent
+from tests.tree.stage import HANG, OK, Script, answer, stage
+
+
+def test_what_a_dead_backend_had_in_flight_is_answered_elsewhere_without_waiting() -> None:
+    """An attempt whose actor died is not waited for alone."""
+    hanging = Script(HANG)
+    s = stage({"a": hanging, "b": Script(OK)})
+    pending = s.submit()
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(0.5)
+    assert pending.result(0).backend == "b"
+    assert hanging.attempts[0].cancel.cancelled
+
+
+def test_a_paid_answer_counts_even_if_its_backend_has_died_since() -> None:
+    """The first answer wins, and the other attempt is cancelled."""
+    slow = Script(HANG)
+    s = stage({"a": Script([Sent(), 1.0, answer("paid")]), "b": slow})
+    pending = s.submit()
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(0.6)
+    assert (pending.result(0).content, pending.result(0).backend) == ("paid", "a")
+    assert slow.attempts[0].cancel.cancelled
+    s.wake_cancelled()
+    s.at_rest()
+
+
+def test_what_was_carried_out_once_is_not_repeated_for_the_failure_of_another_attempt() -> None:
+    """The first hangs where it may be repeated, and its actor dies; the second is answered where it may not be."""
+    first = Script([Sent(), 5.0, Failed(ServerError("late"))], OK)
+    second = Script(OK)
+    s = stage({"a": first, "b": second})
+    slot = s.tree.roster.slots["b"]
+    slot.config = evolve(slot.config, idempotent=False)
+    pending = s.submit(validators=[matches("^Yes")])
+    s.advance(0.1)
+    s.crash("a")
+    s.advance(1)
+    assert (len(first.attempts), len(second.attempts)) == (1, 1)
+    assert not pending.done()
+    s.advance(10)
+    assert isinstance(pending.exception(0), AllBackendsFailedError)
+    assert (len(first.attempts), len(second.attempts)) == (1, 1)
+    s.at_rest()
+
+
+def test_a_request_that_may_not_be_repeated_waits_for_its_one_attempt() -> None:
+    """idempotent=False is not sent twice because an actor died."""
+    other = Script(OK)
+    s = stage({"a": Script([Sent(), 1.0, answer("once")]), "b": other})
+    pending = s.submit(idempotent=False)
+    s.advance(0.5)
+    s.crash("a")
+    s.advance(1)
+    assert pending.result(0).content == "once"
+    assert not other.attempts
+
+
+def test_a_request_under_which_two_backends_died_is_not_given_to_a_third() -> None:
+    """A poison request stops after two crashes."""
+    third = Script(OK)
+    s = stage(
+        {"a": Script([Sent(), 50.0, answer()]), "b": Script([Sent(), 50.0, answer()]), "c": third},
+        timeout=20.0,
+    )
+    pending = s.submit(timeout=200)
+    for name in "ab":
+        s.advance(0.5)
+        s.crash(name)
+    s.advance(0.5)
+    assert not third.attempts
+    assert not pending.done()
+    s.advance(30)
+    assert isinstance(pending.exception(0), AllBackendsFailedError | BackendError)
+    assert not third.attempts
+
+
+def test_a_backend_that_crashes_too_often_is_failed_reported_and_tried_again_later() -> None:
+    """Five restarts in a minute are allowed, the sixth crash is one too many; five minutes later it runs again."""
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    child = s.tree.roster.slots["a"].child
+    assert child is not None
+    for _ in range(5):
+        s.crash("a")
+        s.advance(5)
+        assert child.state is ChildState.RUNNING
+    s.crash("a")
+    s.advance(1)
+    assert child.state is ChildState.FAILED
+    assert s.tree.roster.slots["a"].out_of_service is not None
+    pending = s.submit()
+    s.advance(1)
+    assert pending.result(0).backend == "b"
+    s.advance(300)
+    assert child.state is ChildState.RUNNING
+    again = s.submit()
+    s.advance(1)
+    assert again.result(0).backend == "a"
+
+
+def test_a_request_whose_every_backend_has_failed_is_told_so_at_once() -> None:
+    """There is no point in waiting for a slot that is tried again in five minutes."""
+    s = stage({"a": Script(OK)})
+    for _ in range(6):
+        s.crash("a")
+        s.advance(5)
+    pending = s.submit()
+    s.advance(0.1)
+    assert "crashed too often" in str(pending.exception(0))
