@@ -11,12 +11,13 @@ from typing import Any
 
 from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
-from showcaller.actors.errors import RequestCancelledError
+from showcaller.actors.errors import BackendError, RequestCancelledError, ServerError
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.message import Down
+from showcaller.actors.kernel.reply import ReplyFuture
 from showcaller.actors.kernel.system import ActorSystem
 from showcaller.actors.kernel.workers import Job
-from showcaller.actors.messages import Escalated, Provoke
+from showcaller.actors.messages import DrainBackend, Escalated, Provoke
 from showcaller.actors.models import ChatRequest, Usage
 from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.settings import HealthConfig, QuotaConfig, RuntimeSettings
@@ -109,6 +110,21 @@ def answer(text: str = "hi") -> Done:
 
 OK: list[TransportEvent | float | Exception] = [Sent(), 0.1, answer()]
 HANG: list[TransportEvent | float | Exception] = [Sent(), 1e9]
+
+
+def failing(error: Exception) -> Script:
+    """A transport whose every attempt fails of this."""
+    return Script([Sent(), 0.05, Failed(error)])  # type: ignore[arg-type]
+
+
+def down(name: str = "a") -> ServerError:
+    """What a backend says that is down, and may have carried it out all the same."""
+    return ServerError(f"{name}: HTTP 500", backend=name, status=500, maybe_executed=True)
+
+
+def failed(error: type[BackendError], name: str, **fields: Any) -> list[Any]:
+    """A play that fails at once, of an error of this kind."""
+    return [Sent(), Failed(error(f"{name}: {error.__name__}", backend=name, **fields))]
 
 
 class Stage:
@@ -267,3 +283,11 @@ def stage(
         health=health or HealthConfig(),
     )
     return Stage(config, scripts, seed)
+
+
+def drain(s: Stage, name: str, seconds: float, *, remove: bool = False) -> ReplyFuture:
+    """Ask the supervisor to drain a backend."""
+    reply = ReplyFuture()
+    s.tree.address("supervisor").tell(DrainBackend(name, s.clock.now() + seconds, remove, reply))
+    s.settle()
+    return reply

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 
 from showcaller.actors.errors import AllBackendsFailedError, BackendError, ServerError
 from showcaller.actors.kernel.child import ChildState
 from showcaller.actors.response_validators import matches
 from showcaller.actors.transport import Failed, Sent
-from tests.tree.stage import HANG, OK, Script, answer, stage
+from tests.tree.stage import HANG, OK, Script, answer, drain, stage
 
 
 def test_what_a_dead_backend_had_in_flight_is_answered_elsewhere_without_waiting() -> None:
@@ -119,3 +120,43 @@ def test_a_request_whose_every_backend_has_failed_is_told_so_at_once() -> None:
     pending = s.submit()
     s.advance(0.1)
     assert "crashed too often" in str(pending.exception(0))
+
+
+@pytest.mark.parametrize("change", ["drain", "fail", "breaker"])
+def test_a_paid_answer_counts_although_nothing_else_could_be_tried(change: str) -> None:
+    """A lone backend's actor has died; the seat still answers, whatever becomes of the backend meanwhile."""
+    s = stage({"a": Script([Sent(), 20.0, answer("paid")])}, route={"allowed_fails": 1})
+    if change == "fail":
+        for _ in range(5):
+            s.crash("a")
+            s.advance(7)
+    pending = s.submit(timeout=25)
+    s.advance(0.1)
+    slot = s.tree.roster.slots["a"]
+    if change == "breaker":
+        slot.not_before = s.clock.now() + 60
+    s.crash("a")
+    s.advance(0.1)
+    if change == "drain":
+        drain(s, "a", 30)
+    s.advance(21)
+    assert pending.result(0).content == "paid"
+
+
+def test_an_attempt_that_was_cancelled_before_it_had_a_seat_is_not_counted_after_its_actors_death() -> None:
+    """Nobody else would ever say that it has ended."""
+    s = stage({"a": Script(OK)}, max_parallel_requests=1)
+    pending = s.submit("given up")
+    while not s.tree.roster.slots["a"].in_flight or not any(
+        record.dispatched for record in s.tree.roster.slots["a"].in_flight.values()
+    ):
+        assert s.dispatcher.step()
+    died = s.sabotage("a", "on_execute", after=False)
+    pending.cancel()
+    s.settle()
+    assert died
+    assert not s.tree.roster.slots["a"].in_flight
+    after = s.submit("next")
+    s.advance(2)
+    assert after.result(0).content
+    s.at_rest()

@@ -17,23 +17,14 @@ from showcaller.actors.errors import (
     UnknownModelError,
 )
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.messages import AddBackend, DrainBackend, ResetBackend
+from showcaller.actors.messages import AddBackend, ResetBackend
 from showcaller.actors.needs import Needs
 from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.routing import RoutingTable
 from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.suitability import lanes_for
 from showcaller.actors.transport import Chunk, Failed, Sent
-from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, stage
-
-
-def drain(s: Stage, name: str, seconds: float, *, remove: bool = False) -> ReplyFuture:
-    """Ask the supervisor to drain a backend."""
-    reply = ReplyFuture()
-    message = DrainBackend(name, s.clock.now() + seconds, remove, reply)
-    s.tree.address("supervisor").tell(message)
-    s.settle()
-    return reply
+from tests.tree.stage import HANG, OK, Script, Stage, answer, backend, drain, stage
 
 
 def add(s: Stage, name: str, script: Script) -> object:
@@ -269,3 +260,15 @@ def test_a_request_that_comes_just_as_its_last_backend_is_taken_out_is_not_told_
     s.tree.roster.slots = {}
     needs = Needs(frozenset({Capability.TOOLS}))
     assert lanes_for(s.tree.roster, route, needs) == ("fast",)
+
+
+def test_a_drain_ends_when_the_last_attempt_is_taken_back() -> None:
+    """Nobody waits for a backend that is empty already."""
+    s = stage({"a": Script(OK), "b": Script(OK)})
+    s.crash("quota_manager")
+    s.submit()
+    s.settle()
+    assert s.tree.roster.slots["a"].in_flight
+    reply = drain(s, "a", 500)
+    s.advance(5)
+    assert reply._done
