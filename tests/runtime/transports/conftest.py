@@ -1,4 +1,4 @@
-"""What the transports' tests share: a real model behind a real server, attempts, and the fault server."""
+"""What the transports' tests share: a real model behind a real server, attempts, the fault server, and an index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any, Protocol
 
 import pytest
 from attrs import frozen
+from pytest_httpserver import HTTPServer
 
 from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.cancel import CancelScope
 from showcaller.actors.transport import Attempt
-from showcaller.runtime.transports.model_store import ensure_model
+from showcaller.runtime.transports.model_store import KNOWN_MODELS, ensure_model
+from tests.runtime.transports.model_index import FILE, PAGE, WHEEL_NAME, a_known_model
 
 pytest.register_assert_rewrite("tests.runtime.transports.contract")
 
@@ -164,3 +167,33 @@ def full_backlog() -> Iterator[int]:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def no_other_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a test sets up may be reached, whatever this machine's configuration says."""
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_", "SHOWCALLER_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setitem(KNOWN_MODELS, "tiny", a_known_model())
+
+
+@pytest.fixture
+def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment made by uv."""
+    monkeypatch.setitem(sys.modules, "pip", None)
+
+
+@pytest.fixture
+def index(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    """A package index on loopback that lists the tiny wheel; a test says what its file answers."""
+    monkeypatch.setenv("PIP_INDEX_URL", httpserver.url_for("/simple"))
+    page = {"meta": {"api-version": "1.1"}, "name": "tiny-model"}
+    files = [{"filename": WHEEL_NAME, "url": "../.." + FILE, "hashes": {}}]
+    httpserver.expect_request(PAGE).respond_with_data(
+        json.dumps(page | {"files": files}), content_type="application/vnd.pypi.simple.v1+json"
+    )
+    yield httpserver
+    httpserver.clear()
