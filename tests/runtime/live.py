@@ -10,7 +10,7 @@ from typing import Any
 from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.errors import RequestCancelledError
-from showcaller.actors.models import Usage
+from showcaller.actors.models import Errored, Usage
 from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
@@ -169,6 +169,12 @@ def running(peers: Mapping[str, Any], **options: Any) -> Iterator[Runtime]:
     assert account.open == 0
     assert account.accepted == account.answered + account.failed
     assert our_threads() <= before
+
+
+def error_of(pending: Any) -> Exception:
+    """What it failed of."""
+    assert isinstance(pending.outcome, Errored)
+    return pending.outcome.error
 
 
 class Outcomes:
