@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from showcaller.actors.backend_config import BackendConfig, Timeouts
+from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType, Capability, LoadBalanceStrategy
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.route_config import TargetConfig
-from showcaller.actors.secrets import CommandSecret, EnvSecret, FileSecret, Secret
+from showcaller.actors.secrets import EnvSecret, FileSecret
 from showcaller.actors.settings import HealthConfig
 from showcaller.runtime.config import load_config, parse_config
 from showcaller.runtime.presets import PRESETS
-from showcaller.runtime.search_path import config_places, find_config
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -190,17 +189,6 @@ def _file(folder: Path, text: str) -> Path:
     return path
 
 
-def _refusal(document: dict[str, Any]) -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_config(document, environ={})
-    return str(caught.value)
-
-
-def _one(table: dict[str, Any], environ: dict[str, str] | None = None) -> BackendConfig:
-    (backend,) = parse_config({"backends": {"b": table}}, environ=environ or {}).backends
-    return backend
-
-
 def test_a_file_becomes_settings(tmp_path: Path) -> None:
     """Every table of the schema, in one file."""
     config = load_config(_file(tmp_path, FULL), environ={})
@@ -254,36 +242,6 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
-    [
-        ({"backends": []}, "backends = []: write tables such as [backends.name]"),
-        ({"backends": {"a": 1}}, "backends.a = 1: write it as a table [backends.a]"),
-        ({"runtime": 5}, "runtime = 5: write it as a table [runtime]"),
-        ({"version": True}, "version = True"),
-        ({"routes": {"r": {"targets": ["x"]}}}, "routes.r.targets = 'x': no backend has this name"),
-        ({"routes": {"r": {"targets": "x"}}}, "routes.r.targets = 'x': list at least one backend"),
-        ({"runtime": {"model": "x"}, "backends": {"a": {"type": "embedded"}}}, "runtime.model = 'x'"),
-        ({"backends": {"a": {"type": 5}}}, "backends.a.type = 5: no such type"),
-        ({"backends": {"a": {"type": "ollama", "models": []}}}, "backends.a.models = []: use a list"),
-        ({"backends": {"a": {"type": "ollama", "models": ["m", "m"]}}}, "name each model once"),
-        ({"backends": {"a": {"type": "azure", "model": "m"}}}, "backends.a.base_url = None"),
-    ],
-)
-def test_a_wrong_document_is_refused_by_place(document: dict[str, Any], told: str) -> None:
-    """The path in the text is the path in the file."""
-    assert told in _refusal(document)
-
-
-def test_two_wrong_routes_are_both_told() -> None:
-    """Names are checked route by route."""
-    routes = {"r": {"targets": ["x"]}, "s": {"targets": ["y"]}}
-    told = _refusal({"backends": {"a": {"type": "embedded"}}, "routes": routes, "runtime": {"model": "r"}})
-    assert "routes.r.targets" in told
-    assert "routes.s.targets" in told
-    assert "runtime.model" not in told
-
-
-@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"version = ", "no valid TOML"),
@@ -320,93 +278,11 @@ def test_nothing_but_a_configuration_error_comes_of_any_document(document: dict[
     assert isinstance(config, RuntimeConfig)
 
 
-@pytest.mark.parametrize(
-    ("given_as", "expected"),
-    [
-        ("literal-key", Secret("literal-key")),
-        ({"env": "MY_KEY"}, EnvSecret("MY_KEY")),
-        ({"command": ["pass", "show", "x"]}, CommandSecret(["pass", "show", "x"])),
-        ({"command": "pass show x", "timeout": 3}, CommandSecret("pass show x")),
-    ],
-)
-def test_a_secret_may_be_anywhere(given_as: Any, expected: Secret) -> None:
-    """And is not looked for while loading."""
-    assert _one({"type": "openai", "model": "m", "api_key": given_as}).api_key == expected
-
-
 def test_a_secrets_file_is_relative_to_the_configuration(tmp_path: Path) -> None:
     """Not to wherever the process happens to run."""
     text = '[backends.b]\ntype = "openai"\nmodel = "m"\napi_key = { file = "key" }'
     (backend,) = load_config(_file(tmp_path, text)).backends
     assert backend.api_key == FileSecret(tmp_path / "key")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        5,
-        [],
-        {},
-        {"env": ""},
-        {"env": 5},
-        {"file": 5},
-        {"file": ""},
-        {"command": []},
-        {"env": "A", "file": "b"},
-        {"command": "x", "timeout": 0},
-        {"command": "x", "shell": True},
-        {"environment": "A"},
-        "",
-    ],
-)
-def test_a_secret_of_no_known_form_is_refused_and_not_shown(wrong: Any) -> None:
-    """It may be a secret in the wrong place."""
-    table = {"type": "openai", "model": "m", "api_key": wrong}
-    assert "backends.b.api_key" in _refusal({"backends": {"b": table}})
-
-
-def test_the_environment_moves_the_endpoint_and_the_entry_wins() -> None:
-    """OPENAI_BASE_URL means here what it means to the SDK."""
-    environ = {"OPENAI_BASE_URL": "http://proxy/v1/", "GITHUB_MODELS_BASE_URL": "http://gh"}
-    table = {"type": "openai", "model": "m"}
-    assert _one(table, environ).base_url == "http://proxy/v1"
-    assert _one(table | {"base_url": "http://own/v1"}, environ).base_url == "http://own/v1"
-    retired = _one({"type": "github-models", "model": "m"}, environ)
-    assert retired.base_url == "http://gh/inference"
-    assert retired.api_key == EnvSecret("GITHUB_TOKEN")
-    assert retired.headers == {"X-GitHub-Api-Version": "2022-11-28"}
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_complete(name: str) -> None:
-    """With a model and, where only the user knows it, a URL."""
-    preset = PRESETS[name]
-    table = {"type": name, "model": "m"} | ({} if preset.base_url else {"base_url": "http://h/v1"})
-    backend = _one(table)
-    assert backend.backend_type is preset.backend_type
-    assert backend.api_key == (EnvSecret(preset.api_key_env) if preset.api_key_env else None)
-    assert (backend.auth_header, backend.auth_scheme) == (preset.auth_header, preset.auth_scheme)
-
-
-def test_a_configuration_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every place can be shown; the first that has a file is taken."""
-    monkeypatch.chdir(tmp_path)
-    xdg = tmp_path / "xdg"
-    (xdg / "showcaller").mkdir(parents=True)
-    environ = {"XDG_CONFIG_HOME": str(xdg), "HOME": str(tmp_path)}
-    assert [place.origin for place in config_places(environ)] == ["the current folder", "XDG_CONFIG_HOME"]
-    assert find_config(environ) is None
-    last = xdg / "showcaller" / "config.toml"
-    last.touch()
-    assert find_config(environ) == last
-    (tmp_path / "showcaller.toml").touch()
-    assert find_config(environ) == Path("showcaller.toml")
-    named = environ | {"SHOWCALLER_CONFIG": "elsewhere.toml"}
-    assert find_config(named) == Path("elsewhere.toml")
-    with pytest.raises(ConfigurationError, match=r"elsewhere\.toml"):
-        load_config(find_config(named) or "", environ=named)
-    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "relative"}
-    assert config_places(home)[-1].path == tmp_path / ".config" / "showcaller" / "config.toml"
 
 
 def test_values_import_nothing_that_reading_needs() -> None:
@@ -418,17 +294,3 @@ def test_values_import_nothing_that_reading_needs() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"
-
-
-def test_a_route_that_is_wrong_is_not_missed_by_those_that_fall_back_on_it() -> None:
-    """Each problem is told once, where it is."""
-    document = {
-        "backends": {"a": {"type": "ollama", "model": "m"}},
-        "routes": {
-            "fast": {"targets": ["a"], "fallbacks": ["smart"]},
-            "smart": {"targets": ["a"], "fallbacks": ["nothing"], "context_window_fallbacks": ["fast"]},
-        },
-    }
-    told = _refusal(document)
-    assert "routes.smart.fallbacks = 'nothing': no route, backend or model has this name" in told
-    assert "routes.fast" not in told
