@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -135,3 +137,29 @@ def test_two_identical_streams_share_one_call_and_each_reads_all_of_it() -> None
         assert list(second) == []
         assert second.response.content == "hi"
     assert len(peer.attempts) == 1
+
+
+def test_streams_that_the_collector_finds_inside_our_own_locks_do_no_harm() -> None:
+    """A finalizer runs wherever an object is made, and may come in the middle of another request's door."""
+    gate = Gate()
+    thresholds = gc.get_threshold()
+    with running({"a": Peer(gate.after_one_chunk), "b": Peer(ready)}, max_parallel_requests=64) as runtime:
+        finished = threading.Event()
+
+        def call() -> None:
+            for _ in range(40):
+                circle: list[Any] = [runtime.stream("q", model="a", temperature=0, timeout=PATIENCE)]
+                circle.append(circle)
+                del circle
+                runtime.submit("q", model="b", timeout=PATIENCE).result(PATIENCE)
+            finished.set()
+
+        caller = threading.Thread(target=call, daemon=True)
+        gc.set_threshold(1, 1, 1)
+        try:
+            caller.start()
+            assert finished.wait(PATIENCE), "a finalizer waits for a lock that its own thread holds"
+        finally:
+            gc.set_threshold(*thresholds)
+        gc.collect()
+        gate.open()
