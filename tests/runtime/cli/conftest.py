@@ -105,6 +105,12 @@ def invoke(tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPa
     return run
 
 
+def line_of(lines: list[str], name: str) -> list[str]:
+    """The words of the one line that has this name."""
+    (line,) = [line for line in lines if f" {name} " in f"{line} "]
+    return line.split()
+
+
 @pytest.fixture
 def endpoint() -> Iterator[FaultServer]:
     """An OpenAI-compatible endpoint that plays scripts."""
