@@ -70,6 +70,7 @@ class ThreadWorkers:
         self._idle = 0
         self._threads: dict[threading.Thread, Job | None] = {}
         self._abandoned: set[threading.Thread] = set()
+        self._leaving: list[threading.Thread] = []
         self._closed = False
         self._started = itertools.count(1)
 
@@ -124,7 +125,7 @@ class ThreadWorkers:
     def join(self, timeout: float) -> int:
         """Wait for the threads to end; how many have not within `timeout` seconds altogether."""
         with self._lock:
-            threads = [*self._threads, *self._abandoned]
+            threads = [*self._threads, *self._abandoned, *self._leaving]
         until = time.monotonic() + timeout
         for thread in threads:
             if thread is not threading.current_thread():
@@ -158,6 +159,7 @@ class ThreadWorkers:
                         continue
                     self._threads.pop(me, None)
                     self._idle -= 1
+                    self._leave(me)
                     return
                 self._backlog -= 1
                 self._idle -= 1
@@ -167,9 +169,15 @@ class ThreadWorkers:
             with self._lock:
                 if me in self._abandoned:
                     self._abandoned.discard(me)
+                    self._leave(me)
                     return
                 self._threads[me] = None
                 self._idle += 1
+
+    def _leave(self, me: threading.Thread) -> None:
+        """It counts no longer, but has not ended before it has returned: until then a `join` waits for it."""
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        self._leaving.append(me)
 
     def _carry_out(self, job: Job) -> None:
         try:

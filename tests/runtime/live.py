@@ -168,7 +168,8 @@ def running(peers: Mapping[str, Any], **options: Any) -> Iterator[Runtime]:
     account = runtime.status().account
     assert account.open == 0
     assert account.accepted == account.answered + account.failed
-    assert our_threads() <= before
+    left = our_threads() - before
+    assert not left, left
 
 
 def error_of(pending: Any) -> Exception:

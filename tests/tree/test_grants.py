@@ -35,9 +35,10 @@ def test_a_grant_that_comes_twice_does_not_begin_a_stream_anew() -> None:
         [Sent(), Chunk("he"), 2.0, Chunk("y"), answer("hey")], [Sent(), 3.0, Chunk("other"), answer()]
     )
     s = stage({"a": script})
-    s.sabotage("quota_manager", "on_reserve", after=True)
+    happened = s.sabotage("quota_manager", "on_reserve", after=True)
     pending = s.submit(stream=True)
     s.advance(6)
+    assert happened
     chunks = []
     while (chunk := pending.ticket.take_chunk(0)) is not None:  # type: ignore[attr-defined]
         chunks.append(chunk.text)

@@ -202,6 +202,31 @@ def test_a_closed_pool_finishes_its_queue_even_when_a_thread_hangs(pool):
     let_go(hanging)
 
 
+@pytest.mark.parametrize("why", ["closed", "idle", "given up"])
+def test_a_thread_that_is_about_to_end_is_waited_for(pool, monkeypatch, why):
+    """It counts as one no longer, and has not ended: after a join that says so none is left."""
+    gone, go_on, work = threading.Event(), threading.Event(), ThreadWorkers._work
+
+    def linger(self):
+        work(self)
+        gone.set()
+        assert go_on.wait(BOUND)
+
+    monkeypatch.setattr(ThreadWorkers, "_work", linger)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01 if why == "idle" else BOUND)
+    workers = pool(1)
+    (job,) = hang(workers, 1)
+    if why == "given up":
+        workers.abandon(job)
+    let_go(job)
+    if why == "closed":
+        workers.close()
+    assert gone.wait(BOUND)
+    assert (workers.threads, workers.abandoned, workers.join(0.0)) == (0, 0, 1)
+    go_on.set()
+    assert workers.join(BOUND) == 0
+
+
 def test_a_thread_that_was_idle_too_long_looks_at_the_queue_once_more(pool, monkeypatch):
     """A job that came at that moment is carried out, even when the pool was closed right after it."""
     workers = pool(1)
