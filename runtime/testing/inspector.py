@@ -28,6 +28,7 @@ from showcaller.runtime.testing.invariants.ending import check_ending
 from showcaller.runtime.testing.invariants.fallbacks import FallbackChecks
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.health import HealthChecks
+from showcaller.runtime.testing.invariants.persistence import PersistenceChecks
 from showcaller.runtime.testing.invariants.probes import ProbeChecks
 from showcaller.runtime.testing.invariants.quotas import QuotaChecks
 from showcaller.runtime.testing.invariants.recovery import check_recovery
@@ -66,6 +67,7 @@ class Inspector:
         self._routes = RouteChecks(self._view, self._findings)
         self._admissions = AdmissionChecks(self._view, self._findings)
         self._fallbacks = FallbackChecks(self._view, self._findings)
+        self._persistence = PersistenceChecks(self._view, self._findings)
         self._quotas = QuotaChecks(self._view, self._findings)
         self._health = HealthChecks(self._view, self._findings)
         self._supervision = SupervisionChecks(self._view, self._findings)
@@ -103,6 +105,7 @@ class Inspector:
             self._health.before_step(message)
             self._budgets.before_step(message)
             self._fallbacks.before_step()
+            self._persistence.before_step(message)
         if isinstance(message, AttemptFinished):
             self._requests.before_finished(message)
             self._dispatches.before_finished(message)
@@ -146,6 +149,7 @@ class Inspector:
         self._probes.after_step()
         self._health.after_supervisor()
         self._budgets.after_step()
+        self._persistence.after_step(message, crashed=crashed)
         if crashed or isinstance(message, LIVES):
             slots = [slot.child for slot in tree.roster.slots.values() if slot.child is not None]
             self._supervision.look("supervisor", slots)

@@ -100,7 +100,7 @@ class FallbackChecks:
         who = f"request {flight.id}"
         before = flight.lanes[: flight.lanes.index(record.lane)]
         for lane in before:
-            for slot in _suited(flight, lane, config, tree):
+            for slot in suited(flight, lane, config, tree):
                 if flight.tries[slot.name] or slot.name == record.slot:
                     continue
                 if _keeps(slot, flight, now) and slot.health is not BackendState.UNHEALTHY:
@@ -153,7 +153,7 @@ def within_reach(flight: Flight, tree: Tree, now: float) -> list[str]:
     """The backends that a waiting flight could be given to now, as the rules have it."""
     config, tried_ones = tree.roster.config, list[str]()
     for lane in flight.lanes:
-        slots = _suited(flight, lane, config, tree)
+        slots = suited(flight, lane, config, tree)
         able = [slot for slot in slots if slot.is_eligible(now)]
         if any(not flight.tries[slot.name] for slot in able):
             return [slot.name for slot in able]
@@ -186,7 +186,8 @@ def _slots(lane: str, config: RuntimeConfig, tree: Tree) -> list[BackendSlot]:
     return [tree.roster.slots[name] for name in targets if name in tree.roster.slots]
 
 
-def _suited(flight: Flight, lane: str, config: RuntimeConfig, tree: Tree) -> list[BackendSlot]:
+def suited(flight: Flight, lane: str, config: RuntimeConfig, tree: Tree) -> list[BackendSlot]:
+    """The backends of a lane that have what a flight needs and have not refused it for good."""
     return [
         slot
         for slot in _slots(lane, config, tree)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from showcaller.actors import arrivals
 from showcaller.actors.arrivals import Arrivals
 from showcaller.actors.departures import Departures
 from showcaller.actors.enums import (
     CircuitState,
 )
 from showcaller.actors.policies.circuit_breaker import CircuitBreaker
+from showcaller.actors.policies.retry import Stop
 from showcaller.actors.policies.retry_budget import RetryBudget
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
@@ -109,6 +111,25 @@ def starved_with_money_left(patch: pytest.MonkeyPatch) -> None:
     """The retry budget is said to be used up when some is left."""
     real = RetryBudget.can_pay
     patch.setattr(RetryBudget, "can_pay", lambda self, now: real(self, now) and self.level(now) >= 3.0)
+
+
+@planted
+def given_up_at_the_first_failure(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is ever tried again."""
+    patch.setattr(arrivals, "decide", lambda *args, **kwargs: Stop("no"))
+
+
+@planted
+def cooling_as_long_as_the_last(patch: pytest.MonkeyPatch) -> None:
+    """A request is turned away when one of its backends is cooling until after its deadline."""
+    real = Departures._in_vain
+
+    def in_vain(self: Departures, flight: Any, slots: Any) -> Any:
+        chances = {slot: slot.next_chance(self._clock.now()) or 0.0 for slot in slots}
+        last = max(chances, key=chances.__getitem__, default=None)
+        return real(self, flight, slots if last is None or last.out_of_service else [last])
+
+    patch.setattr(Departures, "_in_vain", in_vain)
 
 
 # --- backends ---
