@@ -145,6 +145,14 @@ class QueueMachine(RuleBasedStateMachine):
 TestQueue = QueueMachine.TestCase
 
 
+def test_those_that_wait_are_shown_as_they_would_leave():
+    """Without those that are done, which count until they are let go."""
+    requests = [Request(0), Request(1, HIGH), Request(2, CRITICAL), Request(3, done=True)]
+    queue = queue_of(*requests)
+    assert queue.get_pending(0.0) == [requests[2], requests[1], requests[0]]
+    assert (queue.sizes, queue.size()) == ((0, 2, 1, 1), 4)
+
+
 def test_who_comes_back_gets_its_old_place():
     """A refused reservation does not send a request to the end of the line."""
     first, second, third = (Request(order) for order in range(3))

@@ -25,6 +25,16 @@ def test_least_connections_takes_a_minimum(backends, seed):
     assert loads[lane.next()] == min(loads.values())
 
 
+def test_what_is_in_flight_is_counted_up_and_down():
+    """Each backend's own."""
+    connections = Connections()
+    counts = []
+    for step in (connections.start, connections.start, connections.end, connections.end):
+        step("a")
+        counts.append((connections["a"], connections["b"]))
+    assert counts == [(1, 0), (2, 0), (1, 0), (0, 0)]
+
+
 def test_ties_are_spread_and_seeded():
     """Among equals each gets its part, and the same seed makes the same choices."""
     choices = ["".join(balancer(LEAST, [1, 1, 1], seed).next() for _ in range(1)) for seed in range(300)]
