@@ -283,7 +283,7 @@ class Departures:
     def release(self, slot: BackendSlot, record: AttemptRecord) -> None:
         """The slot holds an attempt no longer."""
         slot.latency.ended(record, stream=record.flight.stream is not None)
-        # The seat holds the record, too: a circle that only the collector would free.
+        # The seat holds the record: a reference cycle, which only the garbage collector would free.
         record.seat = None
         del slot.in_flight[record.key]
         self._table.connections.end(slot.name)

@@ -81,7 +81,7 @@ class StreamBuffer:
             self._finished, self._error = True, error
             self._changed.notify_all()
             wakers = [reader.waker for reader in self._readers if reader.waker is not None]
-            # They hold the buffer: a circle that only the collector would free.
+            # They hold the buffer: a reference cycle, which only the garbage collector would free.
             self._readers.clear()
         for wake in wakers:
             wake()

@@ -88,7 +88,7 @@ class Ticket:
                 return False
             self.done = True
             deliver = self._deliver
-            # It leads to the caller's side, and from there back to here: a circle that only the collector frees.
+            # It holds the caller's side, which holds this: a reference cycle, for the garbage collector to free.
             del self._deliver
         deliver(outcome)
         return True

@@ -102,6 +102,9 @@ class Clock(Protocol):
 class SystemClock:
     """The system's monotonic time and its wall time, and one daemon thread that fires timers."""
 
+    now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
+
     def __init__(self) -> None:
         self._timers = TimerHeap()
         # Entered by itself, in C: an interrupt inside Condition.__enter__ would leave it locked for ever.
@@ -109,9 +112,6 @@ class SystemClock:
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._stopped = False
-
-    now = staticmethod(time.monotonic)
-    wall = staticmethod(time.time)
 
     def call_later(self, delay: float, recipient: Recipient, message: Any) -> Timer:
         """Tell `message` to `recipient` after `delay` seconds, on the clock's thread.

@@ -56,7 +56,7 @@ class BackendLatency:
         self._silent[stream].ended(attempt)
 
     def may_take(self, seconds: float) -> bool:
-        """Is `least` certainly no more than that, by the last answer alone?"""
+        """Does the last answer alone show that `least` is no more than that, if it is known at all?"""
         return self._quickest.may_take(seconds)
 
     def least(self, now: float) -> float | None:

@@ -27,7 +27,7 @@ class QuickestAnswer:
         self._seen.append((now, seconds))
 
     def may_take(self, seconds: float) -> bool:
-        """Is `least` certainly no more than that, by the last alone?"""
+        """Does the last one alone show that `least` is no more than that, if it is known at all?"""
         return bool(self._seen) and MARGIN * self._seen[-1][1] <= seconds
 
     def least(self, now: float) -> float | None:
