@@ -10,13 +10,13 @@ from tests.tree.stage import OK, Script, Stage, answer, backend
 
 
 def limited() -> Stage:
-    """`a` takes one request a minute and one at a time, and is busy for 3 s with its first; `b` is its fallback."""
+    """`a` takes one request a minute and one at a time, and is busy for 3.5 s with its first; `b` is its fallback."""
     config = RuntimeConfig(
         runtime=RuntimeSettings(model="fast"),
         backends=[backend("a", max_parallel_requests=1, rate_limit_rpm=1), backend("b")],
         routes=[RouteConfig(name="fast", targets=["a"], fallbacks=["b"])],
     )
-    s = Stage(config, {"a": Script([Sent(), 3.0, answer()], OK), "b": Script(OK)}, 0)
+    s = Stage(config, {"a": Script([Sent(), 3.5, answer()], OK), "b": Script(OK)}, 0)
     s.submit("keeps a busy")
     s.advance(0.1)
     return s
@@ -26,7 +26,7 @@ def test_who_has_less_time_than_a_limit_lasts_does_not_wait_behind_who_has_more(
     """Both waited for a free seat, before anybody knew of the limit."""
     s = limited()
     patient, hurried = s.submit("patient", timeout=100), s.submit("hurried", timeout=10)
-    s.advance(4)
+    s.advance(3.65)
     assert hurried.result(0).backend == "b"
     assert not patient.done()
     s.advance(60)

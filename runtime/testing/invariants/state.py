@@ -28,6 +28,7 @@ class StateChecks:
         self._findings = findings
         self._arrived: set[int] = set()
         self._overdue: dict[Key, float] = {}
+        self._hurried: dict[int, float] = {}
 
     def arrived(self, flight: Flight) -> None:
         """A flight has come into an actor's mailbox."""
@@ -174,8 +175,8 @@ class StateChecks:
         departures, now = supervisor._departures, self._view.clock.now()
         table, closed_until, tree = departures._table, departures._closed_until, self._view.tree
         assert tree is not None
-        closed = now < closed_until
-        needed = []
+        closed, patient = now < closed_until, not self._view.hindered("supervisor")
+        needed, hurried = [], dict[int, float]()
         for lane in table._lanes.values():
             for queue in lane.queues.values():
                 waiting = [item for heap in queue._heaps for _, item in heap if not item.done]
@@ -187,13 +188,18 @@ class StateChecks:
                     self._say(flight, "vain", "waits for backends of which none is in service")
                 chances = [at for slot in slots if (at := slot.next_chance(now)) is not None]
                 able = within_reach(flight, tree, now)
-                # Not only the first: who has less time may not have to wait for what the others wait for.
-                hurried = min(waiting, key=lambda one: one.deadline)
-                found = able or within_reach(hurried, tree, now)
-                if found and not closed:
-                    self._say(flight if able else hurried, "idle", f"waits although {found[0]} could take it")
+                if able and not closed:
+                    self._say(flight, "idle", f"waits although {able[0]} could take it")
                 elif able or chances:
                     needed.append(max(closed_until, min(chances, default=now)) if closed else min(chances))
+                # Not only the first: who has less time may not have to wait for what the others wait for.
+                hasty = min(waiting, key=lambda one: one.deadline)
+                if not able and not closed and (free := within_reach(hasty, tree, now)):
+                    hurried[hasty.order] = since = self._hurried.get(hasty.order, now)
+                    # Those who join and leave a request change its deadline, which is looked at with each sweep.
+                    if patient and now - since > SWEEP_SECONDS + ROUNDING:
+                        self._say(hasty, "idle", f"waits although {free[0]} could take it")
+        self._hurried = hurried
         if needed:
             wakes = [timer.at for timer in timers if type(timer.message).__name__ == "Wake"]
             if min(wakes, default=float("inf")) > min(needed) + ROUNDING:
