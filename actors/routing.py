@@ -238,7 +238,7 @@ class RoutingTable:
     def _ejected(self, lane: Lane, eligible: set[str], now: float) -> set[str]:
         """Who gets nothing of that lane while another of its backends can take it."""
         slots = self._roster.slots
-        if not [name for name in eligible if slots[name].is_unwell(now)]:
+        if not any(slots[name].is_unwell(now) for name in eligible):
             return set()
         members = [slots[name] for name in lane.names if name in slots and not slots[name].out_of_service]
         return ejected(
@@ -291,8 +291,10 @@ class RoutingTable:
                 if limited is None or (len(prospect.lanes) > 1 and limited.name in prospect.able):
                     for flight in queue.drain():
                         late = self._late(flight, prospect.able)
-                        fits = late == prospect.late
-                        (queue if fits else self._queue(lane, prospect._replace(late=late))).enqueue(flight)
+                        home = queue
+                        if late != prospect.late:
+                            home = self._queue(lane, prospect._replace(late=late))
+                        home.enqueue(flight)
                     if queue.is_empty():
                         del lane.queues[prospect]
         self.waiting = sum(queue.size() for lane in self._lanes.values() for queue in lane.queues.values())

@@ -57,6 +57,17 @@ def test_after_the_end_chunks_are_taken_and_forgotten():
     assert stream.text.endswith(f"{ROOM - 1};")
 
 
+@pytest.mark.parametrize("joined", ["before", "after"])
+def test_a_stream_that_has_ended_knows_its_readers_no_more(joined):
+    """It is freed with the last of them, and not by the garbage collector."""
+    stream = StreamBuffer(replay=True)
+    readers = [stream.open_reader()] if joined == "before" else []
+    stream.finish(None)
+    readers.append(stream.open_reader())
+    assert [read(reader) for reader in readers] == [[None]] * len(readers)
+    assert not stream._readers
+
+
 @pytest.mark.parametrize("event", ["read", "leave", "finish"])
 def test_a_writer_that_waits_for_room_is_woken(event):
     """By a reader that has read half of it, by the last one leaving, or by the end."""

@@ -9,7 +9,7 @@ import pytest
 from showcaller.actors.errors import BackendRetiredError, DeadlineExceededError, ServerError
 from showcaller.actors.routing import RoutingTable
 from showcaller.actors.transport import Failed, Sent
-from tests.tree.stage import HANG, OK, Script, answer, failed, stage
+from tests.tree.stage import HANG, OK, Script, Stage, answer, failed, stage
 
 
 def test_requests_beyond_the_limit_wait_and_go_in_their_order() -> None:
@@ -52,18 +52,35 @@ def test_who_waits_long_enough_overtakes_the_more_urgent(ageing: float, first: s
     assert script.attempts[1].request_id == waiting[first].request_id
 
 
+def table_of(s: Stage) -> RoutingTable:
+    """The supervisor's queues."""
+    ref = s.tree.children["supervisor"].address.ref
+    assert ref is not None
+    return ref._actor_weakref()._departures._table  # type: ignore[union-attr]
+
+
 def test_who_has_left_is_not_counted_among_those_who_wait() -> None:
     """Or every step would look through queues in which nobody is."""
     s = stage({"a": Script(OK)}, max_parallel_requests=1)
     for _ in range(3):
         s.submit()
     s.settle()
-    ref = s.tree.children["supervisor"].address.ref
-    assert ref is not None
-    table = ref._actor_weakref()._departures._table  # type: ignore[union-attr]
+    table = table_of(s)
     assert table.waiting == 2
     s.advance(0.3)
     assert table.waiting == 0
+
+
+def test_who_has_given_up_counts_as_waiting_until_the_next_sweep_at_most() -> None:
+    """Else the supervisor would look for somebody who is not there, for ever."""
+    s = stage({"a": Script(HANG)}, max_parallel_requests=1)
+    s.submit("keeps a busy")
+    waiting = [s.submit(f"q{n}", coalesce=False) for n in range(3)]
+    s.settle()
+    for one in waiting:
+        one.cancel()
+    s.advance(1.1)
+    assert table_of(s).waiting == 0
 
 
 def test_when_nobody_waits_any_more_nobody_is_said_to_wait() -> None:

@@ -10,12 +10,13 @@ from showcaller.actors.errors import BackendError, DeadlineExceededError, Reques
 from showcaller.actors.flight import Flight
 from showcaller.actors.messages import AttemptFinished, Granted, Refused, RetryDue, Route
 from showcaller.actors.models import Errored
+from showcaller.actors.policies.retry import RetryPolicy
 from showcaller.runtime.testing.invariants.fallbacks import suited, within_reach
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.view import View
 from showcaller.runtime.tree import Tree
 
-LONGEST_BACKOFF = 8.0
+LONGEST_BACKOFF = RetryPolicy().max_delay
 """Seconds that a retry at the same backend waits at the most, when that has not said for how long."""
 
 

@@ -255,3 +255,17 @@ def bystander():
     ref = Bystander.start()
     yield ref
     ref.stop(timeout=BOUND)
+
+
+@pytest.fixture
+def pool():
+    pools = []
+
+    def make(limit):
+        pools.append(ThreadWorkers("pool", limit))
+        return pools[-1]
+
+    yield make
+    for made in pools:
+        made.close()
+        assert made.join(BOUND) == 0

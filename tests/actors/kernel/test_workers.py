@@ -8,76 +8,7 @@ import pytest
 
 from showcaller.actors.kernel import workers as module
 from showcaller.actors.kernel.workers import ThreadWorkers
-
-BOUND = 10.0
-
-
-class Job:
-    """Is carried out in one step, or hangs until it is let go."""
-
-    def __init__(self, *, hangs=False, error=None, pauses=()):
-        self.hangs, self.error, self.pauses = hangs, error, list(pauses)
-        self.began, self.release, self.done = threading.Event(), threading.Event(), threading.Event()
-        self.waited, self.thread = [], None
-
-    def step(self):
-        self.thread = threading.current_thread()
-        self.began.set()
-        if self.hangs:
-            assert self.release.wait(BOUND)
-        if self.error is not None:
-            self.done.set()
-            raise self.error
-        if self.pauses:
-            return self.pauses.pop(0)
-        self.done.set()
-        return None
-
-    def wait(self, seconds):
-        self.waited.append(seconds)
-
-
-@pytest.fixture
-def pool():
-    pools = []
-
-    def make(limit):
-        pools.append(ThreadWorkers("pool", limit))
-        return pools[-1]
-
-    yield make
-    for made in pools:
-        made.close()
-        assert made.join(BOUND) == 0
-
-
-def run(pool, *jobs):
-    for job in jobs:
-        pool.run(job)
-    return jobs
-
-
-def hang(pool, count):
-    jobs = run(pool, *(Job(hangs=True) for _ in range(count)))
-    for job in jobs:
-        assert job.began.wait(BOUND)
-    return jobs
-
-
-def let_go(*jobs):
-    for job in jobs:
-        job.release.set()
-        assert job.done.wait(BOUND)
-
-
-def wait_for_idle(pool, count):
-    """Until so many threads wait for a job."""
-    pause = threading.Event()
-    for _ in range(1000):
-        if pool._idle == count:
-            return
-        pause.wait(0.01)
-    pytest.fail(f"{pool._idle} idle threads, not {count}")
+from tests.actors.kernel.pools import BOUND, Job, hang, let_go, run, wait_for_idle
 
 
 def test_threads_are_started_when_a_job_finds_none_idle(pool):
@@ -200,31 +131,6 @@ def test_a_closed_pool_finishes_its_queue_even_when_a_thread_hangs(pool):
     assert queued.done.wait(BOUND)
     assert workers.join(0.0) >= 1
     let_go(hanging)
-
-
-@pytest.mark.parametrize("why", ["closed", "idle", "given up"])
-def test_a_thread_that_is_about_to_end_is_waited_for(pool, monkeypatch, why):
-    """It counts as one no longer, and has not ended: after a join that says so none is left."""
-    gone, go_on, work = threading.Event(), threading.Event(), ThreadWorkers._work
-
-    def linger(self):
-        work(self)
-        gone.set()
-        assert go_on.wait(BOUND)
-
-    monkeypatch.setattr(ThreadWorkers, "_work", linger)
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01 if why == "idle" else BOUND)
-    workers = pool(1)
-    (job,) = hang(workers, 1)
-    if why == "given up":
-        workers.abandon(job)
-    let_go(job)
-    if why == "closed":
-        workers.close()
-    assert gone.wait(BOUND)
-    assert (workers.threads, workers.abandoned, workers.join(0.0)) == (0, 0, 1)
-    go_on.set()
-    assert workers.join(BOUND) == 0
 
 
 def test_a_thread_that_was_idle_too_long_looks_at_the_queue_once_more(pool, monkeypatch):

@@ -51,19 +51,6 @@ def test_a_blocked_read_is_woken(
     assert fault_server.hung_up.wait(10)
 
 
-def test_a_cancel_after_the_end_does_not_touch_the_connection(
-    fault_server: FaultServer, make_http: Any, make_attempt: Any
-) -> None:
-    """It may carry another attempt by then."""
-    fault_server.play(good)
-    transport = make_http(fault_server.url)
-    cancel = CancelScope()
-    done_of(list(transport.attempt(make_attempt(cancel=cancel))))
-    cancel.cancel()
-    done_of(list(transport.attempt(make_attempt())))
-    assert fault_server.connections == 1
-
-
 def test_a_cancel_wakes_a_blocked_write(fault_server: FaultServer, make_http: Any, make_attempt: Any) -> None:
     """As it does a read."""
     accepted = threading.Event()
@@ -102,13 +89,14 @@ class LateScope(CancelScope):
         """Too late."""
 
 
-def test_a_cancel_that_races_with_the_end_does_not_touch_the_connection(
-    fault_server: FaultServer, make_http: Any, make_attempt: Any
+@pytest.mark.parametrize("scope", [CancelScope, LateScope], ids=["after", "racing"])
+def test_a_cancel_after_the_end_does_not_touch_the_connection(
+    fault_server: FaultServer, make_http: Any, make_attempt: Any, scope: type[CancelScope]
 ) -> None:
-    """The waker itself knows that its attempt is over."""
+    """It may carry another attempt by then, and the waker itself knows that its own is over."""
     fault_server.play(good)
     transport = make_http(fault_server.url)
-    cancel = LateScope()
+    cancel = scope()
     done_of(list(transport.attempt(make_attempt(cancel=cancel))))
     cancel.cancel()
     done_of(list(transport.attempt(make_attempt())))
