@@ -8,7 +8,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from attrs import evolve
 
@@ -29,7 +30,7 @@ from showcaller.runtime.testing.simulation import Simulation
 from showcaller.runtime.testing.world import World
 
 SPEED = 30.0
-"""Seconds of a simulation that pass in a real one."""
+"""Seconds of a simulation that pass in a real one, while requests are on their way."""
 CALLERS = 8
 POLL = 0.002
 HEARING = 900.0
@@ -37,16 +38,16 @@ HEARING = 900.0
 
 
 class LapseClock(SystemClock):
-    """A system clock that runs SPEED times as fast, and that faults can set."""
+    """A system clock that can run faster, and that faults can set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._began = time.monotonic()
-        self._slept = 0.0
+        self._pace = (START, time.monotonic(), 1.0)
         self.wall_offset = EPOCH - START
 
     def now(self) -> float:
-        return START + (time.monotonic() - self._began) * SPEED + self._slept
+        then, real, speed = self._pace
+        return then + (time.monotonic() - real) * speed
 
     def wall(self) -> float:
         return self.now() + self.wall_offset
@@ -57,9 +58,15 @@ class LapseClock(SystemClock):
         return self.now()
 
     @time.setter
-    def time(self, time: float) -> None:
+    def time(self, now: float) -> None:
         with self._lock:
-            self._slept += time - self.now()
+            self._pace = (now, time.monotonic(), self._pace[2])
+            self._changed.notify()
+
+    def run_at(self, speed: float) -> None:
+        """From now on let so many seconds pass in a real one."""
+        with self._lock:
+            self._pace = (self.now(), time.monotonic(), speed)
             self._changed.notify()
 
     @property
@@ -68,7 +75,7 @@ class LapseClock(SystemClock):
         return self._timers
 
     def _pause(self, seconds: float) -> float:
-        return seconds / SPEED
+        return seconds / self._pace[2]
 
 
 class SabotagedMailbox(Mailbox):
@@ -229,9 +236,24 @@ class LapseBackend(SimulatedBackend):
 
 
 class ThreadSimulation(Simulation):
-    """A simulation on threads."""
+    """A simulation on threads.
+
+    It starts and stops in real time: what has ten seconds for that shall have them, and not a third of one,
+    which a single garbage collection of a large process can take.
+    """
 
     world: ThreadWorld
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.world.clock.run_at(SPEED)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.world.clock.run_at(1.0)
+        super().__exit__(kind, error, traceback)
 
     def advance(self, seconds: float) -> None:
         """And until every caller has done what is due and heard what was told to it: they have threads of their own."""
