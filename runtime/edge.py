@@ -256,7 +256,12 @@ class Edge:
         )
 
     def cancel(self, request_id: str) -> bool:
-        """Give a request up; False when it is not open."""
+        """Give a request up; False when it is not open.
+
+        Raises:
+            ForkedProcessError: the process was forked since the start.
+        """
+        fork.refuse_if_forked(self._born)
         entry = self._open.get(request_id)
         return entry is not None and self._end(entry.ticket, _cancelled)
 

@@ -1,15 +1,14 @@
-"""The runtime: builds the tree, stands at its edge for the caller, and stops everything in reverse."""
+"""The runtime: builds the tree, takes the calls of its users, and stops everything in reverse."""
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 import pykka
 
@@ -24,25 +23,20 @@ from showcaller.actors.kernel.clock import SystemClock
 from showcaller.actors.kernel.context import forbid_waiting
 from showcaller.actors.kernel.workers import ThreadWorkers
 from showcaller.actors.log import CALLBACK_LOST, RUNTIME_FAILED, RUNTIME_STARTED, RUNTIME_STOPPED
-from showcaller.actors.models import BackendResponse, Errored, Outcome
-from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.actors.recorder import Recordings
 from showcaller.actors.transport import Transport
 from showcaller.actors.validators import nearest
 from showcaller.runtime.backends import Backends
-from showcaller.runtime.batcher import Batcher
 from showcaller.runtime.batchers import Batchers
+from showcaller.runtime.calls import Calls
 from showcaller.runtime.closing import close_all
 from showcaller.runtime.edge import Edge
 from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
 from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.machine import Machine, ThreadMachine
-from showcaller.runtime.many import ask_many, ask_many_async
-from showcaller.runtime.pending import Callback, Pending
-from showcaller.runtime.prompt import Options, Prompt, as_request
+from showcaller.runtime.pending import Callback
 from showcaller.runtime.search_path import resolve_config
 from showcaller.runtime.status import RuntimeStatus, take_status
-from showcaller.runtime.streams import AsyncChatStream, ChatStream
 from showcaller.runtime.supervisor_ref import SupervisorRef
 from showcaller.runtime.transports.factory import TransportFactory
 
@@ -63,7 +57,7 @@ def _stop_at_exit() -> None:
         runtime.stop(0.0)
 
 
-class Runtime:
+class Runtime(Calls):
     """A running Showcaller. Start it once, send every model call through it, stop it at the end.
 
     Thread-safe. After a fork its calls fail at once in the child; start a Runtime of the child's own.
@@ -81,7 +75,7 @@ class Runtime:
         self._on_failed = on_failed
         self._engine = Engine(config, transports, machine, self._fail, self._escalate)
         self._tree = self._engine.tree
-        self._edge = Edge(
+        edge = Edge(
             config.runtime,
             clock=machine.system.clock,
             roster=self._tree.roster,
@@ -91,16 +85,16 @@ class Runtime:
             callbacks=machine.callbacks,
             name=machine.name,
         )
+        super().__init__(edge, Batchers(edge, self._engine))
         self._stop_timeout = config.runtime.stop_timeout
         self._born = fork.generation()
         # Reentrant: a signal handler may stop what its own thread is just stopping.
         self._stopping = threading.RLock()
         self._stopped = threading.Event()
         self._control: Control | None = None
-        self._batchers = Batchers(self._edge, self._engine)
         self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
-            self._tree.address("supervisor"), lambda request: self._edge.accept(request)[1]
+            self._tree.address("supervisor"), lambda request: edge.accept(request)[1]
         )
 
     @classmethod
@@ -177,150 +171,6 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop(None if kind is None else 0.0)
-
-    # --- calls ---
-
-    def ask(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
-        """Ask and wait for the answer.
-
-        Args:
-            prompt: a str, OpenAI-style messages, or a ChatRequest.
-            options: fields of ChatRequest: model, timeout, tools, response_format, temperature, ...
-
-        Raises:
-            ShowcallerError: it was refused, or failed.
-        """
-        pending = self.submit(prompt, **options)
-        try:
-            return pending.result()
-        except concurrent.futures.CancelledError:
-            assert isinstance(pending.outcome, Errored)
-            raise pending.outcome.error from None
-        except BaseException:
-            pending.cancel()
-            raise
-
-    def submit(self, prompt: Prompt, **options: Unpack[Options]) -> Pending:
-        """Ask and go on: a concurrent.futures.Future that is also awaitable.
-
-        Raises:
-            ShowcallerError: it was refused at the door.
-        """
-        return self._edge.accept(as_request(prompt, options))[1]
-
-    def tell(
-        self,
-        prompt: Prompt,
-        *,
-        on_outcome: Callable[[Outcome], object] | None = None,
-        **options: Unpack[Options],
-    ) -> str:
-        """Ask and forget; the request's id.
-
-        Args:
-            prompt: as for `ask`.
-            on_outcome: called with the outcome on a callback thread.
-            options: as for `ask`.
-
-        Raises:
-            ShowcallerError: it was refused at the door.
-        """
-        return self._edge.accept(as_request(prompt, options), on_outcome=on_outcome)[1].request_id
-
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> ChatStream:
-        """Ask and read the answer as it comes; leaving the `with` block cancels upstream.
-
-        Raises:
-            ShowcallerError: it was refused at the door.
-        """
-        return ChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
-
-    def ask_many(
-        self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
-    ) -> list[Outcome]:
-        """Ask many things; one Outcome for each, in the order of the prompts.
-
-        Args:
-            prompts: as for `ask`.
-            max_concurrency: so many are under way at once.
-            options: as for `ask`, for all of them; a `timeout` counts for each from its own start.
-
-        Raises:
-            ConfigurationError: a prompt or an option is wrong.
-            RuntimeStoppedError: the runtime has stopped.
-        """
-        return ask_many(self._edge, prompts, options, max_concurrency)
-
-    def batcher(
-        self,
-        *,
-        max_size: int = 10,
-        max_wait: float = 5.0,
-        max_concurrency: int = 32,
-        max_pending: int = MAX_PENDING,
-        **options: Unpack[Options],
-    ) -> Batcher:
-        """Collect requests that come one by one: `with runtime.batcher() as batcher: batcher.add(prompt)`.
-
-        Args:
-            max_size: so many are a batch, and leave together.
-            max_wait: seconds after which the oldest leaves with those that are there.
-            max_concurrency: so many of all batches are under way at once.
-            max_pending: so many may wait to be sent; `add` refuses what is more.
-            options: as for `ask`, for all of them.
-
-        Raises:
-            ConfigurationError: one of the numbers is wrong.
-        """
-        return self._batchers.make(
-            max_size=max_size,
-            max_wait=max_wait,
-            max_concurrency=max_concurrency,
-            max_pending=max_pending,
-            options=options,
-        )
-
-    async def ask_async(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
-        """Ask from asyncio; cancelling the task cancels upstream.
-
-        Raises:
-            ShowcallerError: it was refused, or failed.
-        """
-        import asyncio  # slow to import, and needed by few
-
-        pending = self.submit(prompt, **options)
-        try:
-            return await pending
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if isinstance(pending.outcome, Errored) and task is not None and not task.cancelling():
-                # Not this task was cancelled, but its request, by `cancel(request_id)`.
-                raise pending.outcome.error from None
-            raise
-
-    def stream_async(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncChatStream:
-        """Stream from asyncio: `async with runtime.stream_async(...) as stream: async for chunk in stream`.
-
-        Raises:
-            ShowcallerError: it was refused at the door.
-        """
-        return AsyncChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
-
-    def ask_many_async(
-        self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
-    ) -> AsyncGenerator[tuple[int, Outcome], None]:
-        """Ask many things from asyncio: the place of each prompt and its Outcome, as they complete.
-
-        Raises:
-            ConfigurationError: a prompt or an option is wrong.
-            RuntimeStoppedError: the runtime has stopped.
-        """
-        return ask_many_async(self._edge, prompts, options, max_concurrency)
-
-    def cancel(self, request_id: str) -> bool:
-        """Give a request up, upstream too; False when it is not open."""
-        fork.refuse_if_forked(self._born)
-        return self._edge.cancel(request_id)
 
     # --- what is known ---
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from pykka._envelope import Envelope
 
-from showcaller.actors.kernel.actor import KernelActor
 from showcaller.actors.kernel.cell import Cell
 from showcaller.actors.kernel.context import stepping
 from showcaller.actors.kernel.errors import BlockingCallError
@@ -29,6 +28,7 @@ from showcaller.runtime.testing.errors import (
 )
 from showcaller.runtime.testing.mailbox import SimulatedMailbox
 from showcaller.runtime.testing.process import ActorProcess, Agenda, JobProcess, PlannedProcess, Process
+from showcaller.runtime.testing.saboteur import Saboteur
 from showcaller.runtime.testing.schedule import Schedule
 from showcaller.runtime.testing.system import SimulatedSystem
 from showcaller.runtime.testing.trace import Trace
@@ -36,28 +36,6 @@ from showcaller.runtime.testing.workers import SimulatedWorkers
 
 AT_ONE_MOMENT = 200_000
 """More steps than that without time going on are taken for a run that never ends."""
-
-
-class Saboteur(Protocol):
-    """Decides which processes misbehave, and how. A world without faults has one that lets everything be."""
-
-    def let_through(self, owner: str, message: Any) -> bool:
-        """May a message arrive now? When not, whoever says so sees to its later arrival, if there is one."""
-
-    def is_overloaded(self, owner: str) -> bool:
-        """Does the bounded lane of a mailbox take nothing?"""
-
-    def cast(self, slot: str, actor_class: type[KernelActor]) -> type[KernelActor]:
-        """What is made when an actor is to be made."""
-
-    def before(self, cell: Cell, message: Any) -> None:
-        """An actor is about to handle a message, or for None to start."""
-
-    def stalled_until(self, slot: str, now: float) -> float:
-        """When an actor that could go on now does go on."""
-
-    def refuses_threads(self, name: str) -> bool:
-        """Can no thread be started for that pool or actor?"""
 
 
 class Observer(Protocol):
@@ -82,7 +60,7 @@ class World:
     Args:
         schedule: who goes on.
         rng: the actors' own source of randomness.
-        saboteur: the faults.
+        saboteur: decides which processes misbehave, and how; a new one lets everything be.
 
     Attributes:
         steps: how many there have been.
