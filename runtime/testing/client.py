@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from showcaller.actors.errors import ShowcallerError
+from showcaller.actors.flight import Flight
 from showcaller.actors.models import Answered, ChatRequest, Errored, Outcome
+from showcaller.actors.ticket import Ticket
 from showcaller.actors.validators import number, whole
 from showcaller.runtime.pending import Pending
 from showcaller.runtime.prompt import Options, Prompt, as_request
@@ -49,6 +51,7 @@ class Sent:
         plan: what the caller did.
         request: what was sent; None before that.
         request_id: "" when it was refused.
+        ticket, pending: what it got at the door; None when it was refused.
         submitted, deadline, completed: when; `completed` is None while it is open.
         outcomes: the outcomes that came; more than one is a fault of the runtime.
         refused: the error at the door, or None.
@@ -60,6 +63,8 @@ class Sent:
     submitted: float
     request: ChatRequest | None = None
     request_id: str = ""
+    ticket: Ticket | None = None
+    pending: Pending | None = None
     deadline: float = 0.0
     completed: float | None = None
     outcomes: list[Outcome] = field(factory=list)
@@ -69,8 +74,18 @@ class Sent:
     stream_error: ShowcallerError | None = None
 
     @property
+    def flight(self) -> Flight | None:
+        """The call that it shares."""
+        return None if self.ticket is None else self.ticket.flight
+
+    @property
+    def decided(self) -> Outcome | None:
+        """What it has been given, whether or not it has heard of it yet."""
+        return None if self.pending is None else self.pending.outcome
+
+    @property
     def outcome(self) -> Outcome | None:
-        """The first that came."""
+        """The first that it heard of."""
         return self.outcomes[0] if self.outcomes else None
 
     @property
@@ -92,7 +107,6 @@ class Client:
         self._door = door
         self._name = f"client {number}"
         self.sent = Sent(plan, world.clock.now())
-        self.pending: Pending | None = None
         self._reading = False
 
     def send(self) -> None:
@@ -101,7 +115,7 @@ class Client:
         sent.submitted = self._world.clock.now()
         try:
             sent.request = as_request(plan.prompt, plan.options)
-            self._ticket, self.pending = self._door.admit(sent, stream=plan.stream)
+            self._ticket, _ = self._door.admit(sent, stream=plan.stream)
         except ShowcallerError as error:
             self._door.refused(sent, error)
             return
@@ -112,8 +126,9 @@ class Client:
 
     def cancel(self) -> None:
         """Give it up."""
-        if self.pending is not None and self.pending.cancel():
-            self.sent.cancelled = True
+        sent = self.sent
+        if sent.pending is not None and sent.pending.cancel():
+            sent.cancelled = True
 
     # --- its stream ---
 

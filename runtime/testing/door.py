@@ -15,15 +15,18 @@ from showcaller.runtime.testing.client import Plan, Sent
 
 
 class Door:
-    """Stands before an edge.
+    """See the module's text.
 
     Attributes:
         requests: all of them, in the order of their coming.
     """
 
-    def __init__(self, edge: Edge, clock: Clock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.requests: list[Sent] = []
         self._clock = clock
+
+    def open(self, edge: Edge) -> None:
+        """Stand before an edge."""
         self._accept = edge.accept
         edge.accept = self.accept  # type: ignore[method-assign]
 
@@ -36,8 +39,8 @@ class Door:
         timeout: float | None = None,
         on_outcome: Callable[[Outcome], object] | None = None,
     ) -> tuple[Ticket, Pending]:
-        """As the edge does, for whoever uses the runtime itself."""
-        sent = Sent(Plan(prompt=request, stream=stream), self._clock.now(), request)
+        """As the edge does, for whoever uses the runtime itself, and reads a stream where nobody looks on."""
+        sent = Sent(Plan(prompt=request, stream=stream, reads=0), self._clock.now(), request)
         try:
             return self.admit(sent, stream=stream, share=share, timeout=timeout, on_outcome=on_outcome)
         except ShowcallerError as error:
@@ -63,6 +66,7 @@ class Door:
             sent.completed = self._clock.now()
 
         ticket, pending = self._accept(sent.request, on_outcome=heard, **options)
+        sent.ticket, sent.pending = ticket, pending
         sent.request_id, sent.deadline = pending.request_id, ticket.deadline
         self.requests.append(sent)
         pending.when_done(completed)

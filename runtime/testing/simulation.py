@@ -73,7 +73,7 @@ class Simulation:
         backends: the simulated backends by name; one that was removed stays.
         made: the same in the order in which they were made; a name that was added again is there twice.
         clients: the callers of its traffic, in the order of their arrival.
-        door: what knows all requests, also those that were sent by `runtime` itself.
+        door: knows all requests, also those that were sent by `runtime` itself.
         inspector: watches, and knows which invariants did not hold.
         timeline: what happened.
         replies: what was asked of the supervisor meanwhile; each gets its answer.
@@ -101,7 +101,7 @@ class Simulation:
         self.made: list[SimulatedBackend] = []
         self.clients: list[Client] = []
         self.runtime: Runtime
-        self.door: Door
+        self.door = Door(self.world.clock)
         self._behaviours = dict(behaviours or {})
         names = [backend.name for backend in self.config.backends]
         for name in self._behaviours:
@@ -136,7 +136,7 @@ class Simulation:
                 on_failed=self.escalations.append,
                 machine=self.world,
             )
-            self.door = Door(self.runtime._edge, self.world.clock)
+            self.door.open(self.runtime._edge)
         except BaseException:
             self._stack.close()
             raise
@@ -284,7 +284,7 @@ class Simulation:
         while self.world.clock.now() < START + self._last:
             self.world.run_until(START + self._last)
         items = [item for batching in self.batches for item in batching.added]
-        deadlines = [client.sent.deadline for client in self.clients if client.sent.completed is None]
+        deadlines = [sent.deadline for sent in self.door.requests if sent.completed is None]
         deadlines += [item.deadline for item in items if not item.pending.done()]
         longest = max(deadlines, default=0.0) - self.world.clock.now() + 1.0
         self.world.pass_until(

@@ -8,7 +8,7 @@ from showcaller.actors.enums import RequestPriority
 from showcaller.actors.flight import Flight
 from showcaller.actors.policies.admission import FRESH
 from showcaller.actors.supervisor import SWEEP_SECONDS
-from showcaller.runtime.testing.client import Client
+from showcaller.runtime.testing.client import Sent
 from showcaller.runtime.testing.clock import START
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.view import View
@@ -54,33 +54,33 @@ class AdmissionChecks:
             self._findings.say(
                 "share", "the edge", f"has {lower} requests below CRITICAL; {part} are the most"
             )
-        clients = self._view.simulation.clients
-        for client in clients[self._known :]:
-            request, refusal = client.sent.request, client.sent.refused
+        requests = self._view.simulation.door.requests
+        for sent in requests[self._known :]:
+            request, refusal = sent.request, sent.refused
             if request is not None and refusal is not None and request.priority is RequestPriority.CRITICAL:
-                self._judge(client, refusal.message)
-        self._known = len(clients)
+                self._judge(sent, refusal.message)
+        self._known = len(requests)
 
-    def _judge(self, client: Client, why: str) -> None:
+    def _judge(self, sent: Sent, why: str) -> None:
         if LOWER in why:
-            self._say(client, "was refused for the share that is kept for it")
+            self._say(sent, "was refused for the share that is kept for it")
         found = AHEAD.match(why)
         if found is None:
             return
         # One that has ended is counted until the next sweep, and what was counted holds for a while.
-        since = client.sent.submitted - FRESH - SWEEP_SECONDS
+        since = sent.submitted - FRESH - SWEEP_SECONDS
         there = sum(
-            other.sent.request is not None
-            and other.sent.request.priority is RequestPriority.CRITICAL
-            and other.sent.refused is None
-            and other.sent.submitted <= client.sent.submitted
-            and (other.sent.completed is None or other.sent.completed >= since)
-            for other in self._view.simulation.clients
+            other.request is not None
+            and other.request.priority is RequestPriority.CRITICAL
+            and other.refused is None
+            and other.submitted <= sent.submitted
+            and (other.completed is None or other.completed >= since)
+            for other in self._view.simulation.door.requests
         )
         if int(found[1]) > there:
-            self._say(client, f"was refused for {found[1]} ahead of it, and there were {there} of its class")
+            self._say(sent, f"was refused for {found[1]} ahead of it, and there were {there} of its class")
 
-    def _say(self, client: Client, text: str) -> None:
+    def _say(self, sent: Sent, text: str) -> None:
         self._findings.say(
-            "critical", f"request of {client.sent.submitted - START:.3f} s", f"is CRITICAL and {text}"
+            "critical", f"request of {sent.submitted - START:.3f} s", f"is CRITICAL and {text}"
         )

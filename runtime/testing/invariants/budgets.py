@@ -124,11 +124,11 @@ class BudgetChecks:
 
     def at_end(self) -> None:
         """Who was not tried again for want of it could not have been."""
-        for client in self._view.simulation.clients:
-            outcome = None if client.pending is None else client.pending.outcome
+        for sent in self._view.simulation.door.requests:
+            outcome = sent.decided
             if not isinstance(outcome, Errored) or USED_UP not in outcome.error.message:
                 continue
-            flight = client._ticket.flight
+            flight = sent.flight
             had = None if flight is None else self._had.get(flight.order)
             if flight is not None and had is not None and had >= 1.0 + ROUNDING:
                 self._findings.say(

@@ -24,9 +24,9 @@ def check_ending(view: View, findings: Findings, left: Iterable[Cell], *, orderl
             if cell.slot.startswith("backend:") and not orderly:
                 continue
             findings.say("left", cell.slot, "was not stopped in order")
-    for client in view.simulation.clients:
-        if client.sent.request_id and client.sent.completed is None:
-            findings.say("left", f"request {client.sent.request_id}", "has no outcome after the stop")
+    for sent in view.simulation.door.requests:
+        if sent.request_id and sent.completed is None:
+            findings.say("left", f"request {sent.request_id}", "has no outcome after the stop")
     for reply in view.simulation.replies:
         if not reply._done:
             findings.say("left", "the supervisor", "a question to it has no answer after the stop")

@@ -72,11 +72,7 @@ class PersistenceChecks:
 
     def _has_failed(self, flight: Flight) -> bool:
         """Is that the outcome, and not that it was answered, cancelled or late while the supervisor was busy?"""
-        outcomes = [
-            client.pending.outcome
-            for client in self._view.simulation.clients
-            if client.pending is not None and client._ticket.flight is flight
-        ]
+        outcomes = [sent.decided for sent in self._view.simulation.door.requests if sent.flight is flight]
         return any(
             isinstance(one, Errored)
             and not isinstance(one.error, DeadlineExceededError | RequestCancelledError)

@@ -102,14 +102,14 @@ def _ask(view: View, findings: Findings, backend: str) -> None:
     plan = Plan(
         prompt="Is anybody there?", options={"model": backend, "timeout": PATIENCE, "temperature": 1.0}
     )
-    client = simulation.send(plan)
-    view.world.pass_until(lambda: client.sent.completed is not None, PATIENCE)
-    outcome = None if client.pending is None else client.pending.outcome
+    sent = simulation.send(plan).sent
+    view.world.pass_until(lambda: sent.completed is not None, PATIENCE)
+    outcome = sent.decided
     slot = view.slot(backend)
     hangs = slot is None or slot.out_of_service is not None
     if isinstance(outcome, Answered) or hangs or view.edge._closed is not None:
         return
-    error = client.sent.refused if outcome is None else outcome.error
+    error = sent.refused if outcome is None else outcome.error
     if isinstance(error, BudgetExceededError):
         return
     if len(upstream.served) == before:

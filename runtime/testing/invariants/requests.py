@@ -15,9 +15,9 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.messages import AttemptFinished
-from showcaller.actors.models import Answered, Outcome
+from showcaller.actors.models import Answered
 from showcaller.runtime.testing.backend import Served
-from showcaller.runtime.testing.client import Client
+from showcaller.runtime.testing.client import Sent
 from showcaller.runtime.testing.invariants.findings import Findings
 from showcaller.runtime.testing.invariants.validation import ValidationChecks
 from showcaller.runtime.testing.invariants.view import View
@@ -35,30 +35,30 @@ AFTER_A_CHUNK = (
 
 
 class RequestChecks:
-    """Watches the clients."""
+    """Watches the requests."""
 
     def __init__(self, view: View, findings: Findings) -> None:
         self._view = view
         self._findings = findings
         self._checks = ValidationChecks(findings)
-        self._deadlines: list[tuple[float, int, Client]] = []
-        self._unjudged: list[Client] = []
+        self._deadlines: list[tuple[float, int, Sent]] = []
+        self._unjudged: list[Sent] = []
         self._known = 0
 
     def at_rest(self) -> None:
         """Nobody is open past its deadline."""
-        clients = self._view.simulation.clients
-        while self._known < len(clients):
-            client = clients[self._known]
+        requests = self._view.simulation.door.requests
+        while self._known < len(requests):
+            sent = requests[self._known]
             self._known += 1
-            if client.sent.request_id:
-                heapq.heappush(self._deadlines, (client.sent.deadline, self._known, client))
-                self._unjudged.append(client)
+            if sent.request_id:
+                heapq.heappush(self._deadlines, (sent.deadline, self._known, sent))
+                self._unjudged.append(sent)
         now = self._view.clock.now()
         while self._deadlines and self._deadlines[0][0] <= now:
-            client = heapq.heappop(self._deadlines)[2]
-            if client.sent.completed is None:
-                self._say("deadline", client, "has no outcome at its deadline")
+            sent = heapq.heappop(self._deadlines)[2]
+            if sent.completed is None:
+                self._say("deadline", sent, "has no outcome at its deadline")
 
     def before_finished(self, message: AttemptFinished) -> None:
         """An AttemptFinished is about to be handled."""
@@ -75,103 +75,100 @@ class RequestChecks:
                 f"+ open {len(edge._open)}",
             )
         still = []
-        for client in self._unjudged:
-            if client.sent.completed is None:
-                still.append(client)
-                self._judge_waiting(client)
+        for sent in self._unjudged:
+            if sent.completed is None:
+                still.append(sent)
+                self._judge_waiting(sent)
             else:
-                self._judge(client)
+                self._judge(sent)
         self._unjudged = still
 
     def at_end(self) -> None:
         """Everybody has one outcome, and nobody was tried too often."""
-        for client in self._view.simulation.clients:
-            sent = client.sent
+        for sent in self._view.simulation.door.requests:
             if not sent.request_id:
                 continue
             if sent.completed is None:
-                self._say("no outcome", client, "has no outcome at the end")
+                self._say("no outcome", sent, "has no outcome at the end")
             elif len(sent.outcomes) != 1:
-                self._say("outcomes", client, f"has {len(sent.outcomes)} outcomes")
-            self._judge_stream(client, over=True)
+                self._say("outcomes", sent, f"has {len(sent.outcomes)} outcomes")
+            self._judge_stream(sent, over=True)
         self._judge_calls()
 
-    def _say(self, kind: str, client: Client, text: str) -> None:
-        self._findings.say(kind, f"request {client.sent.request_id}", text)
+    def _say(self, kind: str, sent: Sent, text: str) -> None:
+        self._findings.say(kind, f"request {sent.request_id}", text)
 
     # --- what it gets ---
 
-    def _judge_waiting(self, client: Client) -> None:
-        ticket, tree = client._ticket, self._view.tree
-        flight = ticket.flight
+    def _judge_waiting(self, sent: Sent) -> None:
+        tree, flight = self._view.tree, sent.flight
         assert tree is not None
         known = flight is not None and flight.order in tree.flights._flights
-        if flight is None or not known or flight.done or ticket not in flight.tickets:
-            self._say("adrift", client, "waits for a call that is over")
+        if flight is None or not known or flight.done or sent.ticket not in flight.tickets:
+            self._say("adrift", sent, "waits for a call that is over")
 
-    def _judge(self, client: Client) -> None:
-        sent, outcome = client.sent, _outcome(client)
+    def _judge(self, sent: Sent) -> None:
+        outcome = sent.decided
         if outcome is None:
             return
         if outcome.request_id != sent.request_id:
-            self._say("whose", client, f"has the outcome of {outcome.request_id}")
+            self._say("whose", sent, f"has the outcome of {outcome.request_id}")
         if isinstance(outcome, Answered):
             if sent.cancelled:
-                self._say("cancelled", client, "was cancelled, and has an answer")
-            self._judge_text(client, outcome.response.message["content"], "answer")
+                self._say("cancelled", sent, "was cancelled, and has an answer")
+            self._judge_text(sent, outcome.response.message["content"], "answer")
             if sent.request is not None:
                 self._checks.answered(sent.request, outcome.response)
             if outcome.response.source is Source.COALESCED:
-                self._judge_shared(client)
+                self._judge_shared(sent)
         elif sent.cancelled and not isinstance(outcome.error, RequestCancelledError):
-            self._say("cancelled", client, f"was cancelled, and failed of {type(outcome.error).__name__}")
-        self._judge_stream(client, over=False)
+            self._say("cancelled", sent, f"was cancelled, and failed of {type(outcome.error).__name__}")
+        self._judge_stream(sent, over=False)
 
-    def _judge_shared(self, client: Client) -> None:
-        request, flight = client.sent.request, client._ticket.flight
+    def _judge_shared(self, sent: Sent) -> None:
+        request, flight = sent.request, sent.flight
         if request is not None and flight is not None and flight.request.payload != request.payload:
-            self._say("shared", client, f"has the answer to {flight.id}, which asked for something else")
+            self._say("shared", sent, f"has the answer to {flight.id}, which asked for something else")
 
-    def _judge_text(self, client: Client, text: str, what: str) -> None:
+    def _judge_text(self, sent: Sent, text: str, what: str) -> None:
         """It is the beginning of what one attempt of the request's own flight says."""
         head = text.partition(" ")[0].rpartition(".")[0]
         flight_id, _, number = head.rpartition(".")
         record = self._view.executed.get((flight_id, int(number))) if number.isdecimal() else None
-        if record is None or record.flight is not client._ticket.flight:
+        if record is None or record.flight is not sent.flight:
             self._say(
-                f"{what} of", client, f"its {what} begins with {text[:40]!r}, which no attempt of it says"
+                f"{what} of", sent, f"its {what} begins with {text[:40]!r}, which no attempt of it says"
             )
         elif text != "".join(f"{head}.{place} " for place in range(text.count(" "))):
-            self._say(f"{what} text", client, f"its {what} is not what attempt {number} says, in order")
+            self._say(f"{what} text", sent, f"its {what} is not what attempt {number} says, in order")
 
-    def _judge_stream(self, client: Client, *, over: bool) -> None:
-        sent = client.sent
+    def _judge_stream(self, sent: Sent, *, over: bool) -> None:
         if not sent.plan.stream or sent.completed is None:
             return
-        read, outcome = "".join(sent.chunks), _outcome(client)
+        read, outcome = "".join(sent.chunks), sent.decided
         if read:
-            self._judge_text(client, read, "stream")
+            self._judge_text(sent, read, "stream")
         if isinstance(outcome, Answered):
             whole = outcome.response.message["content"]
             complete = over and sent.plan.reads is None and not sent.plan.read_pause
             if not whole.startswith(read) or (complete and read != whole and sent.stream_error is None):
-                self._say("chunks", client, "what it read is not what its answer says")
+                self._say("chunks", sent, "what it read is not what its answer says")
             if sent.stream_error is not None and not isinstance(sent.stream_error, StreamInterruptedError):
                 self._say(
-                    "stream error", client, f"was answered, and its stream broke: {_kind(sent.stream_error)}"
+                    "stream error", sent, f"was answered, and its stream broke: {_kind(sent.stream_error)}"
                 )
             return
         error = None if outcome is None else outcome.error
         if read and error is not None and not isinstance(error, AFTER_A_CHUNK):
-            self._say("after a chunk", client, f"failed of {_kind(error)} after it had read a chunk")
+            self._say("after a chunk", sent, f"failed of {_kind(error)} after it had read a chunk")
         if isinstance(error, StreamInterruptedError) and not error.partial.startswith(read):
-            self._say("partial", client, "has read what is not in .partial")
+            self._say("partial", sent, "has read what is not in .partial")
 
     # --- how often it was tried ---
 
     def _judge_calls(self) -> None:
         simulation = self._view.simulation
-        ids = Counter(client.sent.request_id for client in simulation.clients)
+        ids = Counter(sent.request_id for sent in simulation.door.requests)
         calls: defaultdict[str, list[tuple[Served, bool]]] = defaultdict(list)
         for backend in simulation.made:
             for served in backend.served:
@@ -225,10 +222,6 @@ def _may_be_executed(call: Served, at: float) -> bool:
     if call.ended is None or call.ended > at or call.error is None:
         return True
     return call.error.maybe_executed
-
-
-def _outcome(client: Client) -> Outcome | None:
-    return None if client.pending is None else client.pending.outcome
 
 
 def _kind(error: ShowcallerError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.settings import RuntimeSettings
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import Supervisor
+from showcaller.runtime.runtime import Runtime
 from showcaller.runtime.testing import faults
 from showcaller.runtime.testing.assertions import assert_invariants
 from showcaller.runtime.testing.backend import SimulatedBackend
@@ -120,8 +122,9 @@ def test_each_violation_is_said_once_with_its_time_and_the_same_in_each_run(
     assert full[0].endswith(" s")
 
 
-def test_a_request_that_gets_another_ones_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer has to be of an attempt of the request's own call."""
+@pytest.fixture
+def mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fifth answer is that to the first request."""
     texts: list[Any] = []
     real = Flight.answer
 
@@ -130,7 +133,62 @@ def test_a_request_that_gets_another_ones_answer_is_named(monkeypatch: pytest.Mo
         return real(self, attempt, texts[0] if len(texts) == 5 else make)
 
     monkeypatch.setattr(Flight, "answer", answer)
+
+
+@pytest.mark.usefixtures("mixed_up")
+def test_a_request_that_gets_another_ones_answer_is_named() -> None:
+    """An answer has to be of an attempt of the request's own call."""
     assert any("its answer begins with " in violation for violation in run())
+
+
+# --- requests that a program sends by itself ---
+
+
+def batch(runtime: Runtime) -> None:
+    """Six requests in batches of three."""
+    with runtime.batcher(max_size=3) as batcher:
+        for number in range(6):
+            batcher.add(f"item {number}")
+
+
+def read(runtime: Runtime) -> None:
+    """Six streams; the first is left after a chunk."""
+    for number in range(6):
+        with runtime.stream(f"story {number}") as stream:
+            for _ in stream:
+                if number == 0:
+                    break
+
+
+WAYS: dict[str, Callable[[Runtime], object]] = {
+    "ask": lambda runtime: [runtime.ask(f"question {number}") for number in range(6)],
+    "ask_many": lambda runtime: runtime.ask_many([f"question {number}" for number in range(6)]),
+    "tell": lambda runtime: [runtime.tell(f"question {number}") for number in range(6)],
+    "submit": lambda runtime: [runtime.submit(f"question {number}") for number in range(6)],
+    "stream": read,
+    "batcher": batch,
+}
+
+
+def sent_by_itself(way: str) -> list[str]:
+    """The violations when a program sends six requests through the runtime."""
+    with Simulation(configuration(), seed=1) as simulation:
+        WAYS[way](simulation.runtime)
+        assert len(simulation.run().requests) == 6
+    return simulation.inspector.violations
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_program_sends_is_no_violation(way: str) -> None:
+    """Whichever way it goes, and whatever the program reads of it."""
+    assert sent_by_itself(way) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.usefixtures("mixed_up")
+def test_what_a_program_sends_is_watched_like_traffic(way: str) -> None:
+    """A wrong answer to it is found although no simulated caller has asked for it."""
+    assert any("its answer begins with " in violation for violation in sent_by_itself(way))
 
 
 # --- liveness ---
