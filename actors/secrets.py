@@ -32,11 +32,9 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         if _problem(value):
-            kind = type(value).__name__
+            shown = _not_shown(value)
             del value
-            raise InvalidFieldError(
-                "Secret", "value", f"<{kind}, not shown>", "a secret is a str, not empty, on one line"
-            )
+            raise InvalidFieldError("Secret", "value", shown, "a secret is a str, not empty, on one line")
         self._open("literal", value)
 
     def _open(self, source: str, value: str | None) -> None:
@@ -152,7 +150,8 @@ class EnvSecret(Secret):
 
     def __init__(self, name: str) -> None:
         if not _is_word(name) or "=" in name or not name.isprintable():
-            raise refuse("EnvSecret", "env", name, "name an environment variable such as OPENAI_API_KEY")
+            fix = "name an environment variable such as OPENAI_API_KEY"
+            raise InvalidFieldError("EnvSecret", "env", _not_shown(name), fix)
         self.name = name
         self._open(f"environment variable {name}", None)
 
@@ -172,7 +171,8 @@ class FileSecret(Secret):
 
     def __init__(self, path: str | Path) -> None:
         if not _is_word(str(path) if isinstance(path, Path) else path):
-            raise refuse("FileSecret", "file", path, "give the path of a file that holds only the secret")
+            fix = "give the path of a file that holds only the secret"
+            raise InvalidFieldError("FileSecret", "file", _not_shown(path), fix)
         self.path = Path(path)
         self._open(f"file {path}", None)
 
@@ -203,7 +203,7 @@ class CommandSecret(Secret):
         elif isinstance(command, (list, tuple)) and all(isinstance(word, str) for word in command):
             words = tuple(command)
         if not words or not words[0] or any("\0" in word for word in words):
-            raise refuse("CommandSecret", "command", command, fix)
+            raise InvalidFieldError("CommandSecret", "command", _not_shown(command), fix)
         if not is_number(timeout) or timeout <= 0:
             raise refuse("CommandSecret", "timeout", timeout, "use seconds greater than 0")
         self.command = words
@@ -258,6 +258,11 @@ def _problem(value: object) -> str:
     if not value.isprintable():
         return "it has line breaks or control characters; give only the secret, on one line"
     return ""
+
+
+def _not_shown(value: object) -> str:
+    """What stands for a value that is refused: people write the secret itself where its place is asked for."""
+    return f"<{type(value).__name__}, not shown>"
 
 
 def _is_word(value: object) -> bool:

@@ -143,14 +143,16 @@ class _Reader:
                 return (None if self._problems else config), self._problems
 
     def _tables(self, value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        # What stands here by mistake may hold a key of a backend, and so a secret: it is not shown.
         if not isinstance(value, Mapping):
-            self._say(path, value, f"write tables such as [{path}.name]")
+            self._problems.append(f"{path} = <{type(value).__name__}>: write tables such as [{path}.name]")
             return
         for name, table in value.items():
             if isinstance(table, Mapping):
                 yield name, table
             else:
-                self._say(f"{path}.{name}", table, f"write it as a table [{path}.{name}]")
+                fix = f"only tables stand here; write [{path}.NAME] above the keys of one"
+                self._problems.append(f"{path}.{name} = <{type(table).__name__}>: {fix}")
 
     def _backends(self, entry: str, raw: Mapping[str, Any]) -> Iterator[BackendConfig]:
         path = f"backends.{entry}"
@@ -236,7 +238,8 @@ class _Reader:
                 if "command" in value and set(value) <= {"command", "timeout"}:
                     return CommandSecret(**value)
         except InvalidFieldError as error:
-            self._problems.append(f"{path} = {error.shown}: {error.fix}")
+            place = f"{path}.{error.field}" if isinstance(value, Mapping) else path
+            self._problems.append(f"{place} = {error.shown}: {error.fix}")
         except (TypeError, ValueError, RuntimeError):
             self._problems.append(f"{path} = <{type(value).__name__}>: {_WHERE_IT_IS}")
         else:

@@ -27,8 +27,8 @@ def _one(table: dict[str, Any], environ: dict[str, str] | None = None) -> Backen
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ({"backends": []}, "backends = []: write tables such as [backends.name]"),
-        ({"backends": {"a": 1}}, "backends.a = 1: write it as a table [backends.a]"),
+        ({"backends": []}, "backends = <list>: write tables such as [backends.name]"),
+        ({"backends": {"a": 1}}, "backends.a = <int>: only tables stand here; write [backends.NAME]"),
         ({"runtime": 5}, "runtime = 5: write it as a table [runtime]"),
         ({"version": True}, "version = True"),
         ({"routes": {"r": {"targets": ["x"]}}}, "routes.r.targets = 'x': no backend has this name"),
@@ -104,6 +104,32 @@ def test_a_secret_of_no_known_form_is_refused_and_not_shown(wrong: Any) -> None:
     """It may be a secret in the wrong place."""
     table = {"type": "openai", "model": "m", "api_key": wrong}
     assert "backends.b.api_key" in _refusal({"backends": {"b": table}})
+
+
+@pytest.mark.parametrize(
+    ("backends", "place"),
+    [
+        ({"api_key": "zebra crossing"}, "backends.api_key"),
+        ([{"name": "b", "apikey": "zebra"}], "backends"),
+        ({"b": {"type": "openai", "model": "m", "api_key": {"env": "zebra="}}}, "backends.b.api_key.env"),
+        ({"b": {"type": "openai", "model": "m", "api_key": {"file": ["zebra"]}}}, "backends.b.api_key.file"),
+        (
+            {"b": {"type": "openai", "model": "m", "api_key": {"command": ["echo", 3, "zebra"]}}},
+            "backends.b.api_key.command",
+        ),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_told_by_its_place_alone(backends: Any, place: str) -> None:
+    """No value that might be one is in the error's text."""
+    told = _refusal({"backends": backends})
+    assert f"{place} = <" in told
+    assert "zebra" not in told
+
+
+def test_the_timeout_of_a_command_is_told_by_its_place() -> None:
+    """It is no secret."""
+    table = {"type": "openai", "model": "m", "api_key": {"command": "x", "timeout": 0}}
+    assert "backends.b.api_key.timeout = 0: use seconds" in _refusal({"backends": {"b": table}})
 
 
 def test_the_environment_moves_the_endpoint_and_the_entry_wins() -> None:
