@@ -28,6 +28,10 @@ def load_config(path: str | Path, *, environ: Mapping[str, str] | None = None) -
     Raises:
         ConfigurationError: the file cannot be read, or something in it is wrong; all problems are listed.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        kind = type(path).__name__
+        del path  # a document may hold a literal secret
+        raise ConfigurationError(f"config = <{kind}>: give a RuntimeConfig, or the path of a TOML file")
     config, problems = _read_file(Path(path), os.environ if environ is None else environ)
     if config is None:
         raise ConfigurationError(_listing(str(path), problems))
@@ -57,7 +61,8 @@ def parse_config(
 
 def _read_file(path: Path, environ: Mapping[str, str]) -> tuple[RuntimeConfig | None, list[str]]:
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        # Some editors begin a file with a byte order mark.
+        text = path.expanduser().read_text(encoding="utf-8-sig")
     except OSError as error:
         return None, [f"the file cannot be read ({error.strerror}); check the path, or SHOWCALLER_CONFIG"]
     except UnicodeDecodeError:
@@ -70,6 +75,8 @@ def _read_file(path: Path, environ: Mapping[str, str]) -> tuple[RuntimeConfig | 
         return None, [f"it is no valid TOML: {redact(str(error))}"]
     except RecursionError:
         return None, ["it is nested too deeply"]
+    except ValueError:
+        return None, ["it has a number of more digits than can be read; write a smaller one"]
     return read_document(document, path.parent, environ)
 
 

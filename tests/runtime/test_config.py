@@ -247,6 +247,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         (b"version = ", "no valid TOML"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a = " + b"[" * 5000, "TOML|nested too deeply"),
+        (b"a = " + b"1" * 5000, "more digits"),
         (None, "cannot be read"),
     ],
 )
@@ -265,6 +266,21 @@ def test_what_is_no_path_of_a_file_is_refused(path: str) -> None:
     """A wrong argument is told like a wrong file."""
     with pytest.raises(ConfigurationError, match="SHOWCALLER_CONFIG"):
         load_config(path)
+
+
+@pytest.mark.parametrize("given_as", [{"backends": {"b": {"api_key": "zebra"}}}, ["x.toml"], 3, b"x.toml"])
+def test_what_is_no_path_at_all_is_refused_by_its_kind(given_as: Any) -> None:
+    """A document in the place of a path is a mistake that is easily made, and may hold a secret."""
+    with pytest.raises(ConfigurationError, match="give a RuntimeConfig, or the path") as caught:
+        load_config(given_as)
+    assert "zebra" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """It is what some editors mean by UTF-8."""
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xef\xbb\xbfversion = 1\n")
+    assert load_config(path) == RuntimeConfig()
 
 
 @settings(max_examples=300, deadline=None)
