@@ -79,7 +79,8 @@ def _as_timeouts(value: Timeouts | float) -> Timeouts:
     if isinstance(value, Timeouts):
         return value
     if not is_number(value) or value <= 0:
-        raise refuse("BackendConfig", "timeout", value, "use seconds greater than 0, or Timeouts(...)")
+        fix = "use seconds greater than 0, or give connect, first_token, idle and total apart"
+        raise refuse("BackendConfig", "timeout", value, fix)
     return Timeouts.of_total(value)
 
 

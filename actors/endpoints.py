@@ -34,7 +34,8 @@ def check_backend_name(owner: object, attribute: Attribute[Any], value: Any) -> 
     """A backend's name: `entry`, or `entry/model` where the model may itself have slashes."""
     entry, slash, model = value.partition("/") if isinstance(value, str) else ("", "", "")
     if not _ENTRY.match(entry) or (slash and (not model or not model.isprintable() or " " in model)):
-        raise refuse(owner, attribute.name, value, 'use "entry" or "entry/model", without spaces')
+        fix = 'use letters, digits and "_.:-", as in "local"; a model may follow, as in "openai/gpt-5"'
+        raise refuse(owner, attribute.name, value, fix)
 
 
 def check_route_name(owner: object, attribute: Attribute[Any], value: Any) -> None:

@@ -67,8 +67,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """A finite int or float; bool is no number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite int or float; bool is no number, nor is an int that no float can hold."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def number(fix: str, *, above: float = -math.inf, least: float = -math.inf, none: bool = False) -> Check:
@@ -129,7 +132,7 @@ def boolean(*, none: bool = False) -> Check:
 
     def check(owner: object, attribute: Attribute[Any], value: Any) -> None:
         if value is not True and value is not False and not (none and value is None):
-            raise refuse(owner, attribute.name, value, "use True or False")
+            raise refuse(owner, attribute.name, value, "use true or false; in Python, True or False")
 
     return check
 

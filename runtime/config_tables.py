@@ -260,9 +260,11 @@ class _Reader:
         targets = values.get("targets")
         if isinstance(targets, list):
             values["targets"] = [
-                self._structure(TargetConfig, target, f"{path}.targets[{index}]")
-                if isinstance(target, Mapping)
-                else target
+                self._structure(
+                    TargetConfig,
+                    target if isinstance(target, Mapping) else {"backend": target},
+                    f"{path}.targets[{index}]",
+                )
                 for index, target in enumerate(targets)
             ]
             if None in values["targets"]:

@@ -91,6 +91,7 @@ def test_types_are_taken_by_value_and_by_name() -> None:
         {"timeout": 0},
         {"timeout": True},
         {"timeout": float("inf")},
+        {"timeout": 10**400},
         {"timeout": "5"},
         {"max_retries": -1},
         {"max_retries": True},
