@@ -49,6 +49,11 @@ _known: dict[str, None] = {}
 _longest_first: tuple[str, ...] = ()
 
 
+def has_shape_of_secret(text: str) -> bool:
+    """Is there in it what is shaped like the tokens that providers hand out?"""
+    return _SHAPES.search(text) is not None
+
+
 def remember_secret(value: str) -> None:
     """Mask this value, and its URL, JSON and base64 spellings, in every text from now on."""
     global _longest_first

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from showcaller.actors.errors import ConfigurationError
-from showcaller.actors.redaction import remember_secret
+from showcaller.actors.redaction import has_shape_of_secret, remember_secret
 from showcaller.actors.validators import InvalidFieldError, is_number, refuse
 
 COMMAND_TIMEOUT = 10.0
@@ -151,6 +151,9 @@ class EnvSecret(Secret):
     def __init__(self, name: str) -> None:
         if not _is_word(name) or "=" in name or not name.isprintable():
             fix = "name an environment variable such as OPENAI_API_KEY"
+            raise InvalidFieldError("EnvSecret", "env", _not_shown(name), fix)
+        if has_shape_of_secret(name):
+            fix = "this looks like the secret itself; name the environment variable that holds it"
             raise InvalidFieldError("EnvSecret", "env", _not_shown(name), fix)
         self.name = name
         self._open(f"environment variable {name}", None)

@@ -117,6 +117,10 @@ def test_a_secret_of_no_known_form_is_refused_and_not_shown(wrong: Any) -> None:
         ({"api_key": "zebra crossing"}, "backends.api_key"),
         ([{"name": "b", "apikey": "zebra"}], "backends"),
         ({"b": {"type": "openai", "model": "m", "api_key": {"env": "zebra="}}}, "backends.b.api_key.env"),
+        (
+            {"b": {"type": "openai", "model": "m", "api_key": {"env": "sk-zebra-zebra-zebra-1"}}},
+            "backends.b.api_key.env",
+        ),
         ({"b": {"type": "openai", "model": "m", "api_key": {"file": ["zebra"]}}}, "backends.b.api_key.file"),
         (
             {"b": {"type": "openai", "model": "m", "api_key": {"command": ["echo", 3, "zebra"]}}},
