@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -20,6 +21,7 @@ from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.redaction import redact
 from showcaller.actors.secrets import EnvSecret
 from showcaller.actors.settings import RuntimeSettings
+from showcaller.actors.validators import InvalidFieldError
 from showcaller.runtime.presets import NOT_DRIVEN, PRESETS
 
 DEFAULT_OPENAI_MODEL = "gpt-5-mini"
@@ -177,7 +179,8 @@ def _openai(env: Mapping[str, str]) -> _Finding:
     else:
         given = " and ".join(name for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL") if _first(env, name))
         reason = f"{given} set; model {model}"
-        backend = BackendConfig(
+        backend = _backend(
+            "OPENAI_BASE_URL",
             name="openai",
             backend_type=BackendType.OPENAI_COMPATIBLE,
             base_url=(url or preset.base_url or "").rstrip("/"),
@@ -206,7 +209,8 @@ def _github_models(env: Mapping[str, str]) -> _Finding:
     else:
         preset = PRESETS["github_models"]
         reason = f"GITHUB_MODELS_BASE_URL and GITHUB_TOKEN set; model {model}"
-        backend = BackendConfig(
+        backend = _backend(
+            "GITHUB_MODELS_BASE_URL",
             name="github_models",
             backend_type=BackendType.GITHUB_MODELS,
             base_url=url.rstrip("/") + preset.base_url_path,
@@ -221,6 +225,15 @@ def _github_models(env: Mapping[str, str]) -> _Finding:
         reason=reason,
         backend=backend,
     )
+
+
+def _backend(url_variable: str, **values: Any) -> BackendConfig:
+    """A backend of the environment; what is wrong is told by the variable that says it."""
+    try:
+        return BackendConfig(**values)
+    except InvalidFieldError as error:
+        place = url_variable if error.field == "base_url" else error.field
+        raise ConfigurationError(f"{place} = {error.shown}: {error.fix}") from None
 
 
 def _embedded(*, allow_demo: bool) -> _Finding:

@@ -135,7 +135,15 @@ def test_an_unknown_wish_is_refused(variable: str) -> None:
         detect(environ={variable: "copilto"})
 
 
-def test_a_wrong_url_in_the_environment_is_a_configuration_error() -> None:
-    """Not a traceback out of urllib."""
-    with pytest.raises(ConfigurationError, match="base_url"):
-        detect(environ={"OPENAI_BASE_URL": "http://[", "SHOWCALLER_MODEL": "m"})
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OPENAI_BASE_URL": "http://["},
+        {"GITHUB_MODELS_BASE_URL": "localhost:1", "GITHUB_TOKEN": "x", "SHOWCALLER_BACKEND": "github-models"},
+    ],
+)
+def test_a_wrong_url_in_the_environment_is_told_by_its_variable(environ: dict[str, str]) -> None:
+    """Not by a field that its user has never written, nor by a traceback out of urllib."""
+    with pytest.raises(ConfigurationError) as caught:
+        detect(environ={**environ, "SHOWCALLER_MODEL": "m"})
+    assert str(caught.value).startswith(f"{next(iter(environ))} = '{next(iter(environ.values()))}")
