@@ -69,7 +69,7 @@ def as_headers(value: Mapping[str, str | Secret]) -> FrozenDict:
 
 
 def check_base_url(owner: object, attribute: Attribute[Any], value: Any) -> None:
-    """An http or https URL without user, password and fragment; a key in its query is masked from now on."""
+    """An http or https URL up to /chat/completions, without user and fragment; a key in its query is masked."""
     fix = 'use an http or https URL such as "https://api.openai.com/v1"'
     if not isinstance(value, str) or not value.isprintable() or " " in value:
         raise refuse(owner, attribute.name, value, fix)
@@ -84,6 +84,8 @@ def check_base_url(owner: object, attribute: Attribute[Any], value: Any) -> None
         )
     if bad or parts.fragment:
         raise refuse(owner, attribute.name, value, fix)
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise refuse(owner, attribute.name, value, "leave /chat/completions out; it is added to every call")
     for name, content in parse_qsl(parts.query):
         if _SECRET_NAME.search(name):
             remember_secret(content)

@@ -87,12 +87,12 @@ def number(fix: str, *, above: float = -math.inf, least: float = -math.inf, none
 
 
 def whole(fix: str, *, least: int | None = None, none: bool = False) -> Check:
-    """An int (no bool), not less than `least`; with `none` also None."""
+    """An int (no bool) that a float can hold, not less than `least`; with `none` also None."""
 
     def check(owner: object, attribute: Attribute[Any], value: Any) -> None:
         if none and value is None:
             return
-        if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+        if not isinstance(value, int) or not is_number(value) or (least is not None and value < least):
             raise refuse(owner, attribute.name, value, fix)
 
     return check
