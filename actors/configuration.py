@@ -79,14 +79,19 @@ class RuntimeConfig:
         stands for `runtime.model`, or for the only route, or without routes for the only backend.
 
         Raises:
-            UnknownModelError: nothing has that name, or none was given and none is configured.
+            UnknownModelError: nothing has that name, none was given and none is configured, or there is no backend.
         """
+        if not self.names:
+            fix = 'add one, such as [backends.local] with type = "embedded", or by runtime.backends.add()'
+            raise UnknownModelError(f"there is no backend that could answer: {fix}")
         wanted = model if model is not None else self.runtime.model
         if wanted is None:
             only = self.routes or self.backends
             if len(only) != 1:
-                known = f"; known: {', '.join(sorted(self.names)[:12])}" if self.names else ""
-                raise UnknownModelError(f"no model is named: pass model= or set runtime.model{known}")
+                known = ", ".join(sorted(self.names)[:12])
+                raise UnknownModelError(
+                    f"no model is named: pass model= or set runtime.model; known: {known}"
+                )
             wanted = only[0].name
         route = self.names.get(wanted)
         if route is None:

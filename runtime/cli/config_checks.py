@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from showcaller.actors.backend_config import BackendConfig
-from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendType
 from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.secrets import CommandSecret, EnvSecret, Secret
@@ -38,7 +37,16 @@ def config_checks(path: Path | None) -> Iterator[Check]:
         for problem in _problems(error, found):
             yield Check(name="configuration", status="failure", cause=problem, fix=fix)
         return
-    yield Check(name="configuration", status="ok", cause=f"{in_home(found)}, {_contents(config)}")
+    if not config.backends:
+        yield Check(
+            name="configuration",
+            status="warning",
+            cause=f"{in_home(found)}, valid, and without any backend: nothing can be asked",
+            fix='add one, such as [backends.local] with type = "embedded"',
+        )
+        return
+    names = ", ".join(backend.name for backend in config.backends)
+    yield Check(name="configuration", status="ok", cause=f"{in_home(found)}, valid; backends: {names}")
     for backend in config.backends:
         yield from _backend_checks(backend)
 
@@ -46,13 +54,6 @@ def config_checks(path: Path | None) -> Iterator[Check]:
 def _problems(error: ConfigurationError, path: Path) -> list[str]:
     first, *others = str(error).split("\n  ")
     return others or [first.removeprefix(f"{path}: ")]
-
-
-def _contents(config: RuntimeConfig) -> str:
-    if not config.backends:
-        return "valid, and without any backend"
-    names = ", ".join(backend.name for backend in config.backends)
-    return f"valid; backends: {names}"
 
 
 def _auto_checks() -> Iterator[Check]:

@@ -63,11 +63,17 @@ def test_without_a_model_the_only_thing_there_is_is_meant() -> None:
     assert _targets(configured, None) == [("spare", 1)]
 
 
-@pytest.mark.parametrize("config", [RuntimeConfig(), RuntimeConfig(backends=BACKENDS)])
-def test_without_a_model_nothing_is_guessed_among_several(config: RuntimeConfig) -> None:
+def test_without_a_model_nothing_is_guessed_among_several() -> None:
     """A wrong guess costs money."""
     with pytest.raises(UnknownModelError, match="pass model= or set"):
-        config.route_for(None)
+        RuntimeConfig(backends=BACKENDS).route_for(None)
+
+
+@pytest.mark.parametrize("model", [None, "gpt-5"])
+def test_without_a_backend_no_name_would_help(model: str | None) -> None:
+    """As from an empty file: what is missing is not the name of a model."""
+    with pytest.raises(UnknownModelError, match="there is no backend"):
+        RuntimeConfig().route_for(model)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,15 @@ def test_a_configuration_that_is_not_there_is_a_failure(examine: Examine, tmp_pa
     assert found["fix"].startswith("write ")
 
 
+def test_a_configuration_without_a_backend_is_a_warning(examine: Examine, tmp_path: Path) -> None:
+    """It is valid, and nothing can be asked with it."""
+    path = tmp_path / "showcaller.toml"
+    path.touch()
+    found = examine(SHOWCALLER_CONFIG=str(path))["configuration"]
+    assert found["status"] == "warning"
+    assert "[backends.local]" in found["fix"]
+
+
 def test_a_missing_key_names_the_variable_to_export(
     invoke: Callable[..., Result], write: Callable[[str], str]
 ) -> None:
