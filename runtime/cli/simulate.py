@@ -26,6 +26,8 @@ DEMO: Final = "--demo"
 """Stands for the configuration of `showcaller run`."""
 SLICES: Final = 100
 """So often the progress is shown."""
+MOST_REQUESTS: Final = 10_000_000
+"""More than anybody waits for; at some rate time would not pass at all."""
 
 _NO_PORT: Final = 9
 """The discard service's; a simulation connects to nothing."""
@@ -85,6 +87,9 @@ class Order:
             raise ConfigurationError(f"--duration {duration}: use a time, such as 90, 90s, 10m or 1h")
         if not 0 < rate < float("inf"):
             raise ConfigurationError(f"--rate {rate:g}: use requests a second, more than 0")
+        if rate * seconds > MOST_REQUESTS:
+            fix = f"that is more than {MOST_REQUESTS:,} requests in all; use a lower rate or a shorter --duration"
+            raise ConfigurationError(f"--rate {rate:g}: {fix}")
         taken = None if demo else path or find_config()
         config = demo_config(_NO_PORT) if taken is None else load_config(taken)
         if not config.backends:

@@ -177,6 +177,7 @@ def test_the_demo_can_be_asked_for(invoke: Callable[..., Result], tmp_path: Path
         (["--rate", "0"], "--rate 0: use requests a second, more than 0"),
         (["--rate", "nan"], "--rate nan: "),
         (["--rate", "inf"], "--rate inf: "),
+        (["--rate", "1e300"], "--rate 1e+300: that is more than 10,000,000 requests"),
         (["--model", "fats"], 'did you mean "fast"?'),
     ],
 )
