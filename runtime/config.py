@@ -28,11 +28,15 @@ def load_config(path: str | Path, *, environ: Mapping[str, str] | None = None) -
     Raises:
         ConfigurationError: the file cannot be read, or something in it is wrong; all problems are listed.
     """
-    if not isinstance(path, (str, os.PathLike)):
+    try:
+        file = Path(path)
+    except TypeError:
         kind = type(path).__name__
         del path  # a document may hold a literal secret
-        raise ConfigurationError(f"config = <{kind}>: give a RuntimeConfig, or the path of a TOML file")
-    config, problems = _read_file(Path(path), os.environ if environ is None else environ)
+        raise ConfigurationError(
+            f"config = <{kind}>: give a RuntimeConfig, or the path of a TOML file"
+        ) from None
+    config, problems = _read_file(file, os.environ if environ is None else environ)
     if config is None:
         raise ConfigurationError(_listing(str(path), problems))
     return config
