@@ -147,9 +147,10 @@ def _refuse(name: str, reason: str, content: str, response: BackendResponse) -> 
 
 
 def _raised(what: str, name: str, error: BaseException, response: BackendResponse) -> ConfigurationError:
+    where = f" on an answer of {response.backend}" if response.backend else ""
     return ConfigurationError(
-        f"the {what} {name} raised {type(error).__name__} on an answer of {response.backend}; to refuse an answer "
-        "let it raise ValueError, the log has the place",
+        f"the {what} {name} raised {type(error).__name__}{where}; to refuse an answer let it raise ValueError, "
+        "the log has the place",
         backend=response.backend,
         maybe_executed=True,
     )

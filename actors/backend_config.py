@@ -125,6 +125,10 @@ def _check_model(backend: BackendConfig, attribute: Attribute[Any], value: Any) 
         raise refuse(backend, "model", value, "use the model's name as the endpoint knows it, without spaces")
 
 
+MOST_SEATS = 10_000
+"""Each is a thread, and a place in a pool of connections."""
+
+
 def _seats(backend: BackendConfig) -> int:
     if backend.backend_type in CLI_TYPES:
         return 1
@@ -166,7 +170,7 @@ class BackendConfig:
         auth_header: the header that carries the credential.
         auth_scheme: the word before the credential; empty for none.
         headers: further headers; the value of one named like a credential becomes a Secret.
-        max_parallel_requests: attempts in flight at once.
+        max_parallel_requests: attempts in flight at once, each on a thread of its own.
         idempotent: may a request that may have been executed be sent again? False for a CLI.
         options: the transport's own options, such as n_ctx of an embedded model.
         supports: what it can do beyond plain chat; Capability members or their values. The default depends on
@@ -207,7 +211,8 @@ class BackendConfig:
     )
     headers: Mapping[str, str | Secret] = field(factory=FrozenDict, converter=as_headers)
     max_parallel_requests: int = field(
-        default=Factory(_seats, takes_self=True), validator=whole("use a whole number, 1 or more", least=1)
+        default=Factory(_seats, takes_self=True),
+        validator=whole(f"use a whole number from 1 to {MOST_SEATS}", least=1, most=MOST_SEATS),
     )
     idempotent: bool = field(
         default=Factory(lambda self: self.backend_type not in CLI_TYPES, takes_self=True), validator=boolean()

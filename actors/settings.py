@@ -60,7 +60,7 @@ class RuntimeSettings:
         retry_burst: retries that are saved up at most, and there at the start; with 0 only what was never sent
             is tried again, elsewhere.
         max_open_requests: requests open at once; more are refused at the door.
-        max_open_bytes: bytes of open requests; more are refused at the door.
+        max_open_bytes: bytes of open requests; more are refused at the door, except one that comes alone.
         critical_share: which part of both only requests of priority CRITICAL may take.
         ageing: seconds for which a request waits before it counts as one class higher, CRITICAL excepted.
         stop_timeout: seconds that a stop waits for what is open.

@@ -86,13 +86,13 @@ def number(fix: str, *, above: float = -math.inf, least: float = -math.inf, none
     return check
 
 
-def whole(fix: str, *, least: int | None = None, none: bool = False) -> Check:
-    """An int (no bool) that a float can hold, not less than `least`; with `none` also None."""
+def whole(fix: str, *, least: float = -math.inf, most: float = math.inf, none: bool = False) -> Check:
+    """An int (no bool) that a float can hold, from `least` to `most`; with `none` also None."""
 
     def check(owner: object, attribute: Attribute[Any], value: Any) -> None:
         if none and value is None:
             return
-        if not isinstance(value, int) or not is_number(value) or (least is not None and value < least):
+        if not isinstance(value, int) or not is_number(value) or not least <= value <= most:
             raise refuse(owner, attribute.name, value, fix)
 
     return check

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         UnknownModelError,
     )
     from showcaller.actors.escalation import Escalation
+    from showcaller.actors.kernel.errors import ForkedProcessError
     from showcaller.actors.messages import Submit
     from showcaller.actors.models import (
         Answered,
@@ -137,6 +138,7 @@ __all__ = [
     "ExtractCodeTransformer",
     "ExtractJsonTransformer",
     "FileSecret",
+    "ForkedProcessError",
     "HealthConfig",
     "InvalidRequestError",
     "Limits",
@@ -204,6 +206,7 @@ _HOMES = {
         RuntimeStoppedError ServerError ShowcallerError StreamInterruptedError UnknownModelError
     """,
     "showcaller.actors.escalation": "Escalation",
+    "showcaller.actors.kernel.errors": "ForkedProcessError",
     "showcaller.actors.messages": "Submit",
     "showcaller.actors.models": """
         Answered BackendResponse ChatRequest Errored Outcome RequestContext StreamChunk Usage

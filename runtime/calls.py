@@ -6,6 +6,7 @@ import concurrent.futures
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Unpack
 
+from showcaller.actors.errors import ConfigurationError
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.runtime.batcher import Batcher
@@ -74,6 +75,8 @@ class Calls:
         Raises:
             ShowcallerError: it was refused at the door.
         """
+        if on_outcome is not None and not callable(on_outcome):
+            raise ConfigurationError(f"on_outcome = {on_outcome!r}: give a function of an Outcome, or None")
         return self._edge.accept(as_request(prompt, options), on_outcome=on_outcome)[1].request_id
 
     def stream(self, prompt: Prompt, **options: Unpack[Options]) -> ChatStream:

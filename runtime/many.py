@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import queue
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 
 from attrs import evolve
@@ -21,6 +21,12 @@ def check_concurrency(max_concurrency: int) -> None:
     """Refuse what is no number of requests at once."""
     if type(max_concurrency) is not int or max_concurrency < 1:
         raise ConfigurationError(f"max_concurrency is {max_concurrency!r}; use a whole number, 1 or more")
+
+
+def _check_prompts(prompts: Iterable[Prompt]) -> None:
+    if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
+        kind = type(prompts).__name__
+        raise ConfigurationError(f"prompts is a {kind}; give several prompts, such as a list of str")
 
 
 def _start(edge: Edge, index: int, prompt: Prompt, options: Options) -> Pending | Errored:
@@ -52,6 +58,7 @@ def _wait_for_one(done: queue.SimpleQueue[None]) -> None:
 
 def ask_many(edge: Edge, prompts: Iterable[Prompt], options: Options, max_concurrency: int) -> list[Outcome]:
     """One Outcome for each prompt, in their order; see Runtime.ask_many."""
+    _check_prompts(prompts)
     check_concurrency(max_concurrency)
     forbid_waiting("Runtime.ask_many()")
     # A queue in C: an interrupt inside a Semaphore's Python would leave it locked for those who complete.
@@ -84,6 +91,7 @@ async def ask_many_async(
     """The place of each prompt and its Outcome, as they complete; see Runtime.ask_many_async."""
     import asyncio  # slow to import, and needed by few
 
+    _check_prompts(prompts)
     check_concurrency(max_concurrency)
     loop = asyncio.get_running_loop()
     done: asyncio.Queue[int] = asyncio.Queue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,7 @@ from showcaller.runtime.engine import TEARDOWN_SECONDS, Engine
 from showcaller.runtime.logging import set_up_logging
 from showcaller.runtime.machine import Machine, ThreadMachine
 from showcaller.runtime.pending import Callback
+from showcaller.runtime.prompt import as_request
 from showcaller.runtime.search_path import resolve_config
 from showcaller.runtime.status import RuntimeStatus, take_status
 from showcaller.runtime.supervisor_ref import SupervisorRef
@@ -94,7 +95,7 @@ class Runtime(Calls):
         self._control: Control | None = None
         self.backends = Backends(self._tree, make_transport)
         self.supervisor: pykka.ActorRef[Any] = SupervisorRef(
-            self._tree.address("supervisor"), lambda request: edge.accept(request)[1]
+            self._tree.address("supervisor"), lambda request: edge.accept(as_request(request, {}))[1]
         )
 
     @classmethod
@@ -119,20 +120,14 @@ class Runtime(Calls):
             machine: what it runs on; threads when left out.
 
         Raises:
-            ConfigurationError: the configuration is wrong, or there is none and nothing to use, or
-                `transports` names no backend of it.
+            ConfigurationError: the configuration or another argument is wrong, or there is no configuration and
+                nothing to use.
         """
         set_up_logging()
         resolved = resolve_config(config)
-        made: dict[str, Transport] = {}
-        if isinstance(transports, Mapping):
-            names = [backend.name for backend in resolved.backends]
-            for name in transports:
-                if name not in names:
-                    raise ConfigurationError(
-                        f"transports: no backend is named {name!r}{nearest(name, names)}"
-                    )
-            made.update(transports)
+        made = _given(transports, [backend.name for backend in resolved.backends])
+        if on_failed is not None and not callable(on_failed):
+            raise ConfigurationError(f"on_failed = {on_failed!r}: give a function of an Escalation, or None")
         runs_on = machine or ThreadMachine(SystemClock())
         make = transports if callable(transports) else TransportFactory(runs_on.system.clock, progress).make
         try:
@@ -251,3 +246,21 @@ class Runtime(Calls):
     def _accept_no_more(self, error: RuntimeStoppedError) -> None:
         self._edge.close(error)
         self._batchers.fail(error)
+
+
+def _given(transports: object, names: Sequence[str]) -> dict[str, Transport]:
+    """The transports of the user's own, each for a backend that there is."""
+    if transports is None or callable(transports):
+        return {}
+    if not isinstance(transports, Mapping):
+        raise ConfigurationError(
+            f"transports = {transports!r}: give a mapping of names to transports, or a function that makes one"
+        )
+    for name, transport in transports.items():
+        if name not in names:
+            raise ConfigurationError(f"transports: no backend is named {name!r}{nearest(str(name), names)}")
+        if not callable(getattr(transport, "attempt", None)):
+            raise ConfigurationError(
+                f"transports[{name!r}] = {transport!r}: give a Transport: it has attempt() and close()"
+            )
+    return dict(transports)

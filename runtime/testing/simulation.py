@@ -17,7 +17,7 @@ from showcaller.actors.escalation import Escalation
 from showcaller.actors.kernel.actor import MARK
 from showcaller.actors.kernel.context import paced_by
 from showcaller.actors.kernel.reply import ReplyFuture
-from showcaller.actors.validators import nearest
+from showcaller.actors.validators import is_number, nearest
 from showcaller.runtime.config import load_config
 from showcaller.runtime.prompt import Options
 from showcaller.runtime.runtime import Runtime
@@ -228,7 +228,14 @@ class Simulation:
         Args:
             time: when.
             fault: one of `faults`, or any function; it must not wait.
+
+        Raises:
+            ConfigurationError: one of them is wrong.
         """
+        if not is_number(time) or time < 0:
+            raise ConfigurationError(f"time = {time!r}: use seconds from the beginning, 0 or more")
+        if not callable(fault) and not callable(getattr(fault, "apply", None)):
+            raise ConfigurationError(f"fault = {fault!r}: use one of faults, or a function without arguments")
         lasts = 0.0 if callable(fault) else fault.lasts
         self._last = max(self._last, time + lasts)
         self._plan(time, "plan", fault if callable(fault) else lambda: self._strike(fault))
@@ -246,7 +253,13 @@ class Simulation:
             self._planned.append((START + time, name, act))
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Let so much time pass.
+
+        Raises:
+            ConfigurationError: `seconds` is no number of 0 or more.
+        """
+        if not is_number(seconds) or seconds < 0:
+            raise ConfigurationError(f"seconds = {seconds!r}: use a number of 0 or more")
         self.world.run_until(self.world.clock.now() + seconds)
 
     def _make_backend(self, config: BackendConfig) -> SimulatedBackend:

@@ -235,5 +235,5 @@ def test_a_text_can_be_judged_without_a_call() -> None:
     assert not validate_response_content(" ")
     assert validate_response_content("{}", is_json, non_empty)
     assert not validate_response_content("{", non_empty, is_json)
-    with pytest.raises(ConfigurationError, match="raised ZeroDivisionError"):
+    with pytest.raises(ConfigurationError, match="raised ZeroDivisionError; to refuse"):
         validate_response_content("x", raising(ZeroDivisionError()))

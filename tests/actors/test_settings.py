@@ -94,6 +94,7 @@ def test_types_are_taken_by_value_and_by_name() -> None:
         {"timeout": 10**400},
         {"rate_limit_tpm": 10**400},
         {"timeout": "5"},
+        {"max_parallel_requests": 10_001},
         {"max_retries": -1},
         {"max_retries": True},
         {"max_retries": 1.0},

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,15 @@ def test_one_context_serves_many_requests() -> None:
     assert all(outcome.ok for outcome in outcomes)
 
 
+@pytest.mark.parametrize("wrong", ["abc", b"abc", {"a": 1}, 3, ChatRequest("q")])
+def test_what_are_no_prompts_is_refused(wrong: Any) -> None:
+    """One text is not as many prompts as it has letters."""
+    peer = Peer(ready)
+    with running({"a": peer}) as runtime, pytest.raises(ConfigurationError, match="prompts is a "):
+        runtime.ask_many(wrong)
+    assert not peer.attempts
+
+
 @pytest.mark.parametrize("wrong", [0, -1, True, 2.0])
 def test_a_wrong_max_concurrency_is_refused(wrong: int) -> None:
     """Before anything is sent."""
@@ -259,6 +269,29 @@ def test_a_transport_for_a_backend_that_does_not_exist_is_refused() -> None:
     """A slip of the pen would else call the real endpoint."""
     with pytest.raises(ConfigurationError, match='did you mean "local"'):
         Runtime.start(config_of(["local"]), transports={"locl": Peer(ready)})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"transports": {"a": None}}, r"transports\['a'\] = None"),
+        ({"transports": {3: Peer(ready)}}, "transports: no backend is named 3"),
+        ({"transports": [Peer(ready)]}, "transports = .*: give a mapping"),
+        ({"on_failed": 3}, "on_failed = 3"),
+    ],
+)
+def test_what_no_runtime_can_use_is_refused_at_the_start(wrong: dict[str, Any], says: str) -> None:
+    """And not when the first request needs it."""
+    with pytest.raises(ConfigurationError, match=says):
+        Runtime.start(config_of(["a"]), **wrong)
+
+
+def test_a_tell_to_what_is_no_function_is_refused() -> None:
+    """Nobody would hear of its outcome."""
+    with running({"a": Peer(ready)}) as runtime:
+        with pytest.raises(ConfigurationError, match="on_outcome = 3"):
+            runtime.tell("q", on_outcome=3)  # type: ignore[arg-type]
+        assert runtime.status().account.accepted == 0
 
 
 def test_after_the_stop_every_call_is_refused_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pykka
 import pytest
@@ -47,6 +48,16 @@ def test_a_submit_by_ask_is_replied_to_with_its_outcome() -> None:
         assert isinstance(late.error, DeadlineExceededError)
         with pytest.raises(UnknownModelError):
             runtime.supervisor.ask(Submit(ChatRequest("q", model="nobody")))
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {"role": "user"}])
+def test_a_submit_of_no_request_is_refused(wrong: Any) -> None:
+    """By tell and by ask; a prompt of another kind is as good as a ChatRequest."""
+    with running({"a": Peer(ready)}) as runtime:
+        for send in (runtime.supervisor.tell, runtime.supervisor.ask):
+            with pytest.raises(ConfigurationError):
+                send(Submit(wrong))
+        assert runtime.supervisor.ask(Submit("q"), timeout=PATIENCE).ok  # type: ignore[arg-type]
 
 
 def test_a_submit_that_is_not_waited_for_gives_a_future() -> None:

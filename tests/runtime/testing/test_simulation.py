@@ -133,7 +133,7 @@ def test_coroutines_wait_in_virtual_time_too():
             texts = [chunk.text async for chunk in stream]
         assert len(texts) == 10
         assert sim.now == pytest.approx(4.0)
-        done = [index async for index, _ in sim.runtime.ask_many_async("abcd", max_concurrency=2)]
+        done = [index async for index, _ in sim.runtime.ask_many_async(list("abcd"), max_concurrency=2)]
         assert sorted(done) == [0, 1, 2, 3]
         assert sim.now == pytest.approx(8.0)
         task = asyncio.ensure_future(sim.runtime.ask_async("five"))
@@ -329,6 +329,21 @@ def test_wrong_traffic_is_refused_when_it_is_planned(wrong, says):
     """Not when its first request arrives; the text names the field and the value."""
     with steady("a") as sim, pytest.raises(ConfigurationError, match=says):
         sim.traffic(**{"rate": 1.0, "duration": 1.0, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (lambda sim: sim.at(1, 3), "fault = 3"),
+        (lambda sim: sim.at("1", sim.note), "time = '1'"),
+        (lambda sim: sim.at(-1, sim.note), "time = -1"),
+        (lambda sim: sim.advance(-1), "seconds = -1"),
+    ],
+)
+def test_a_wrong_plan_is_refused_when_it_is_made(plan, says):
+    """The text names the argument and the value."""
+    with steady("a") as sim, pytest.raises(ConfigurationError, match=says):
+        plan(sim)
 
 
 def test_an_option_that_does_not_exist_is_refused_when_traffic_is_planned():
