@@ -253,7 +253,9 @@ class Exchange:
             return False
         clean = self.sound and self.complete and not self._failed and not self.response.will_close
         self.response.close()
-        return clean and not self._source.surplus
+        # What TLS has deciphered already, the socket does not show to who looks before the next use.
+        deciphered = isinstance(self._wakeable, ssl.SSLSocket) and self._wakeable.pending() > 0
+        return clean and not self._source.surplus and not deciphered
 
     def _drain(self) -> None:
         self._waits.end_within(DRAIN_SECONDS)

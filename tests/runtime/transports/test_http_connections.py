@@ -251,6 +251,26 @@ def test_a_handshake_that_stalls_leaves_no_plain_connection_behind(
     assert fault_server.requests == []
 
 
+def test_bytes_beyond_the_answer_are_never_the_next_answer_under_tls(
+    tls_server: FaultServer, authority: tuple[trustme.CA, str], make_http: Any, make_attempt: Any
+) -> None:
+    """They may be in the TLS layer already, where the socket does not show them."""
+    body = json.dumps(completion("x" * 9000)).encode()
+    forged = json.dumps(completion("forged")).encode()
+    # The answer's second record, of which only the answer's own bytes are asked for, has the other one in it.
+    tls_server.play(
+        write(
+            head(200, f"Content-Length: {len(body)}") + body[:500],
+            body[500:] + head(200, f"Content-Length: {len(forged)}") + forged,
+        ),
+        good,
+    )
+    transport = make_http(tls_server.url, ca_bundle=authority[1])
+    done_of(list(transport.attempt(make_attempt())))
+    assert done_of(list(transport.attempt(make_attempt()))).message["content"] == "Hello"
+    assert tls_server.connections == 2
+
+
 @pytest.mark.parametrize("script", [write(), write(SSE_HEAD, chunked(piece("x"), end=False))])
 def test_a_cancel_wakes_a_read_under_tls(
     tls_server: FaultServer,
