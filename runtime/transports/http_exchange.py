@@ -34,6 +34,8 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 # After `[DONE]` only the body's end is missing; without it the connection could not be used again.
 DRAIN_SECONDS: Final = 0.1
 _PIECE: Final = 64 * 1024
+# Such as 103 Early Hints; 101 is an answer, to a question that was not asked.
+_INTERIM: Final = range(102, 200)
 
 
 class Exchange:
@@ -128,6 +130,10 @@ class Exchange:
         self._begun = True
         try:
             self.response.begin()
+            while self.response.status in _INTERIM:
+                # The answer is still to come; http.client itself waits for it only after a 100.
+                self._received, self.response.headers = 0, None  # type: ignore[assignment]
+                self.response.begin()
         except HTTPException as error:
             raise self._judge(self._broken(_reason(error))) from None
         if self.response.getheader("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):

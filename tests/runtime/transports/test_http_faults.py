@@ -203,6 +203,10 @@ GOOD: list[tuple[str, Script]] = [
         "chunked JSON",
         write(head(200, JSON_KIND, "Transfer-Encoding: chunked"), chunked(ANSWER[:9], ANSWER[9:])),
     ),
+    (
+        "after interim ones",
+        then(write(head(102), head(103, "Link: </x.css>"), head(100)), reply(200, completion())),
+    ),
     ("gzip", reply(200, GZIPPED, JSON_KIND, "Content-Encoding: gzip")),
     (
         "byte by byte",

@@ -100,6 +100,8 @@ def test_the_first_token_has_one_time_from_the_sending_and_each_silence_its_own(
         (True, NOTHING, "first_token"),
         (True, write(SSE_HEAD), "first_token"),
         (True, PINGS, "first_token"),
+        (False, write(head(102)), "first_token"),
+        (True, write(head(103)), "first_token"),
         (False, HEAD, "idle"),
         (False, PART, "idle"),
         (True, FIRST_WORD, "idle"),
@@ -147,11 +149,12 @@ def drip(data: bytes) -> Callable[[Peer], None]:
     "script",
     [
         drip(b"X"),
+        drip(head(102)),
         then(write(b"HTTP/1.1 200 OK\r\n"), drip(b"a")),
         then(write(SSE_HEAD), drip(b"0")),
         then(FIRST_WORD, drip(b"8\r\n: ping\n\n\r\n")),
     ],
-    ids=["status line", "header", "chunk size", "pings"],
+    ids=["status line", "interim answers", "header", "chunk size", "pings"],
 )
 def test_a_drip_does_not_outlive_the_deadline(
     fault_server: FaultServer, make_http: Any, make_attempt: Any, script: Script
