@@ -11,6 +11,7 @@ from typing import Any
 
 from showcaller.actors.answer_checks import check, is_checked, parsed_of
 from showcaller.actors.attempt import AttemptRecord
+from showcaller.actors.content_text import text_of
 from showcaller.actors.enums import Source
 from showcaller.actors.errors import (
     BackendCrashedError,
@@ -163,8 +164,7 @@ class Seat:
     def _answer(self, done: Done) -> None:
         ended = self._clock.now()
         message = done.message
-        said = message.get("content")
-        content = said if isinstance(said, str) else ""
+        content = text_of(message.get("content"))
         parsed: Any = None
         flight = self.record.flight
 
@@ -248,14 +248,13 @@ class Seat:
                 raised = bug
         # What the caller's own checks took is not the backend's time.
         now = self._clock.now() if ended is None else ended
-        content = None if done is None else done.message.get("content")
         self._supervisor.tell(
             AttemptFinished(
                 record=self.record,
                 error=error,
                 begun=begun,
                 usage=None if done is None else done.usage,
-                content=content if isinstance(content, str) else "",
+                content="" if done is None else text_of(done.message.get("content")),
                 latency=now - self._began,
                 first_token=self._first_chunk,
                 ended=now,

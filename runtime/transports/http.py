@@ -11,12 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from attrs import evolve
 
+from showcaller.actors.content_text import text_of
 from showcaller.actors.errors import BackendError, BackendUnreachableError, ShowcallerError
 from showcaller.actors.secrets import Secret
 from showcaller.actors.transport import Attempt, Chunk, Done, Failed, Sent, TransportEvent
 from showcaller.runtime.transports.http_endpoint import ApiKey, HttpEndpoint
 from showcaller.runtime.transports.http_exchange import Exchange
-from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion, text_of
+from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion
 from showcaller.runtime.wire.chat_stream import StreamAccumulator
 from showcaller.runtime.wire.failures import failure
 from showcaller.runtime.wire.sse import SseDecoder

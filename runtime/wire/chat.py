@@ -6,11 +6,13 @@ Nothing counts as an answer that is truncated, empty or an error in disguise.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
 from attrs import field, frozen
 
+from showcaller.actors.content_text import text_of
 from showcaller.actors.errors import (
     BackendError,
     ConfigurationError,
@@ -23,8 +25,12 @@ from showcaller.runtime.wire.excerpt import excerpt
 from showcaller.runtime.wire.failures import failure_inside_200
 
 _CHARACTERS_PER_TOKEN = 4
-# What makes a message an answer; reasoning alone is not one.
-_ANSWERS = ("content", "tool_calls", "refusal", "function_call", "audio")
+# What makes a message an answer beside its content; reasoning alone is not one.
+_ANSWERS = ("tool_calls", "refusal", "function_call", "audio")
+# With these the backend says that it broke off: itself, DeepSeek, Zhipu, vLLM and SGLang.
+_BROKEN_OFF = ("error", "insufficient_system_resource", "network_error", "abort")
+# The escape of one half of a surrogate pair; JSON can say it, and UTF-8 cannot.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @frozen
@@ -91,14 +97,16 @@ class Reading:
         text = data.decode("utf-8-sig", "replace") if isinstance(data, bytes) else data
         try:
             document = json.loads(text)
+            if _HALF.search(text):
+                document = _in_unicode(document)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise self.malformed(
                 f"answered with something that is not a JSON object: "
-                f'"{excerpt(text[:400], self.secrets, limit=80)}"; check its base_url'
+                f'"{excerpt(text, self.secrets, limit=80)}"; check its base_url'
             )
-        if document.get("error"):
+        if document.get("error") or "error" in (document.get("object"), document.get("type")):
             raise self.disguised(document)
         return document
 
@@ -118,9 +126,12 @@ class Reading:
             MalformedResponseError: nothing came.
             BackendError: the finish reason is an error.
         """
-        if finish_reason == "error":
-            raise self.disguised({"error": "the answer ended with finish_reason error"})
-        if not any(message.get(key) for key in _ANSWERS):
+        if finish_reason in _BROKEN_OFF:
+            raise self.disguised({"error": f"the answer ended with finish_reason {finish_reason}"})
+        calls = message.get("tool_calls")
+        if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+            raise self.malformed("sent tool calls that are no list of objects")
+        if not _says_something(message.get("content")) and not any(message.get(key) for key in _ANSWERS):
             if finish_reason == "content_filter":
                 raise ContentPolicyViolationError(
                     f"backend {self.backend!r}: a content filter stopped the answer before its first word. "
@@ -130,7 +141,8 @@ class Reading:
                     maybe_executed=True,
                 )
             hint = "; raise max_tokens" if finish_reason == "length" else ""
-            raise self.malformed(f"sent an empty answer (finish_reason {finish_reason!r}){hint}")
+            why = excerpt(str(finish_reason), self.secrets, limit=80)
+            raise self.malformed(f"sent an empty answer (finish_reason {why!r}){hint}")
         return Done(
             message=message,
             finish_reason=finish_reason if isinstance(finish_reason, str) else None,
@@ -195,12 +207,22 @@ def _count(table: Any, key: str) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def text_of(content: Any) -> str:
-    """The text of a message's or delta's content: a string, or a list of parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-    return ""
+def _says_something(content: Any) -> bool:
+    if text_of(content):
+        return True
+    # An image, say; an empty text and a thought are none.
+    return isinstance(content, list) and any(
+        isinstance(part, dict) and part.get("type") not in (None, "text", "thinking", "reasoning")
+        for part in content
+    )
+
+
+def _in_unicode(value: Any) -> Any:
+    """A JSON value with U+FFFD in place of each half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_in_unicode(item) for item in value]
+    if isinstance(value, dict):
+        return {_in_unicode(key): _in_unicode(item) for key, item in value.items()}
+    return value

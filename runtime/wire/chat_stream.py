@@ -10,9 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
+from showcaller.actors.content_text import text_of
 from showcaller.actors.errors import BackendError
 from showcaller.actors.transport import Chunk, Done
-from showcaller.runtime.wire.chat import Reading, text_of
+from showcaller.runtime.wire.chat import Reading
 from showcaller.runtime.wire.sse import SseEvent
 
 _JOINED = ("refusal", "reasoning_content", "reasoning")

@@ -30,14 +30,19 @@ from showcaller.actors.errors import (
 from showcaller.runtime.wire.excerpt import excerpt
 from showcaller.runtime.wire.retry_after import parse_date, retry_after, retry_after_in_text
 
-_ANY = range(300, 600)
+_ANY = range(300, 1000)
+# A request that is right, and may be so for the same server later.
+_LATER = (408, 409, 424, 425, 499)
 _REFUSED = (400, 403, 413, 422)
 _CONTEXT_TEXT = re.compile(
     r"context[ _](?:length|window|size)|maximum context"
     r"|(?:prompt|input) is too long|reduce the length of the",
     re.IGNORECASE,
 )
-_TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+# Each character is looked at once, whatever is not closed: a search holds up every thread.
+_TAGS = re.compile(r"<(?:script|style)\b.*?(?:</(?:script|style)>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+# So much of a message is read; an error inside an answer may be as long as an answer.
+_LONGEST_MESSAGE = 64 * 1024
 
 
 @frozen(kw_only=True)
@@ -150,7 +155,8 @@ _ROWS = (
         error=ServerError,
         says="failed",
         fix="try again, or look at the provider's status page",
-        status=(408, 409, 425, *range(500, 600)),
+        # RFC 9110: a status beyond 599 is invalid, and stands for a server's error.
+        status=(*_LATER, *range(500, 1000)),
     ),
     _Row(
         error=RedirectedError,
@@ -171,6 +177,8 @@ _ROWS = (
     ),
 )
 
+# A 4xx for what failed while it was computed (text-generation-inference) or was cancelled there (Google).
+_BROKEN_OFF = frozenset({424, 499})
 # The call was turned away before anything was computed.
 _TURNED_AWAY = frozenset({503, 529})
 
@@ -205,12 +213,13 @@ def failure(
 def failure_inside_200(
     document: Any, *, backend: str, now: float, secrets: Iterable[str] = ()
 ) -> BackendError:
-    """The error that a JSON document with an `error` member means although the HTTP status was 200.
+    """The error that a JSON document reports although the HTTP status was 200.
 
     Its own numeric code counts as the status; without one it is a server error.
     """
     error = document.get("error") if isinstance(document, dict) else document
-    code = error.get("code") if isinstance(error, dict) else None
+    layer = error if isinstance(error, dict) else document
+    code = layer.get("code") if isinstance(layer, dict) else None
     if isinstance(code, str) and code.isascii() and code.isdecimal() and len(code) == 3:
         code = int(code)
     status = code if isinstance(code, int) and code in _ANY else 500
@@ -228,10 +237,11 @@ def _classify(
     inside_200: bool,
 ) -> BackendError:
     codes, message = _read(document)
+    message = message[:_LONGEST_MESSAGE]
     answer = _Answer(status=status, codes=codes, message=message, headers=headers, now=now)
     row = next((row for row in _ROWS if row.matches(answer)), _ROWS[-1])
     delay = None
-    if status in (408, 409, 425, 429) or status >= 500:
+    if status in (*_LATER, 429) or status >= 500:
         delay = retry_after(headers, now)
         if delay is None:
             delay = retry_after_in_text(message)
@@ -247,7 +257,7 @@ def _classify(
         backend=backend,
         status=200 if inside_200 else status,
         retry_after=delay,
-        maybe_executed=inside_200 or (status >= 500 and status not in _TURNED_AWAY),
+        maybe_executed=inside_200 or status in _BROKEN_OFF or (status >= 500 and status not in _TURNED_AWAY),
     )
 
 

@@ -55,6 +55,16 @@ def test_an_answer_without_text_has_an_empty_one():
     assert house.outcomes[0].response.content == finished.content == ""
 
 
+def test_an_answer_in_parts_has_their_text():
+    """Whoever checks, records or prints an answer looks at its content; the message is as it was sent."""
+    house = House()
+    parts = ({"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hi"})
+    finished = house.finish(Script(Sent(), done([*parts])))
+    response = house.outcomes[0].response
+    assert response.content == finished.content == "Hi"
+    assert response.message["content"] == parts
+
+
 def test_a_stream_is_handed_over_as_it_comes_and_ends_with_its_answer():
     """The first chunk commits the attempt; its time is noted."""
     house = House(stream=True)

@@ -203,6 +203,7 @@ FAULTS: dict[str, Fault] = {
     "413 `tokens_limit_reached`": error(413, code="tokens_limit_reached"),
     "415": error(415),
     "422": error(422),
+    "424": error(424),
     "425": error(425),
     "429": error(429),
     "429, `Retry-After: 0`": error(429, "Retry-After: 0", pause=0.0),
@@ -214,6 +215,7 @@ FAULTS: dict[str, Fault] = {
     "429, `Retry-After: 86400`": error(429, "Retry-After: 86400", pause=86400.0),
     '429, "Please wait 5631 seconds"': error(429, message="Please wait 5631 seconds", pause=5631.0),
     "429 `insufficient_quota`": error(429, code="insufficient_quota"),
+    "499": error(499),
     "500": error(500),
     "500, a body without end": both(then(write(head(500)), again(b"oops" * 4096))),
     "502, a web page": both(reply(502, PAGE, "Content-Type: text/html")),
@@ -221,6 +223,8 @@ FAULTS: dict[str, Fault] = {
     "503, `Retry-After: 0.2`": error(503, "Retry-After: 0.2", pause=0.2),
     "503, `Retry-After: 86400`": error(503, "Retry-After: 86400", pause=86400.0),
     "529": error(529),
+    "999": error(999),
+    "103, and then the answer": both(then(write(head(103, "Link: </style.css>")), good)),
     "307 to another host": Fault(redirect, redirect),
     # errors inside a 200
     "200, an error as JSON": both(reply(200, BOOM)),
@@ -231,12 +235,18 @@ FAULTS: dict[str, Fault] = {
     '200, `data: {"error"}` first': each(None, sse(event(BOOM))),
     '200, `data: {"error"}` after the role': each(None, sse(piece(""), event(BOOM))),
     '200, `data: {"error"}` after a word': each(None, sse(WORD, event(BOOM))),
+    '200, `data: {"object": "error"}` after a word': each(
+        None, sse(WORD, event({"object": "error", "message": "boom", "code": 500}), event("[DONE]"))
+    ),
     "200, a bare `error:` line first": each(None, sse(b'error: {"message": "boom"}\n\n')),
     "200, a bare `error:` line after a word": each(None, sse(WORD, b'error: {"message": "boom"}\n\n')),
     "200, a web page": both(reply(200, PAGE, "Content-Type: text/html")),
     "200, `finish_reason: error`": each(reply(200, ended("", "error")), sse(piece(None, "error"))),
     "200, `finish_reason: error` after a word": each(
         reply(200, ended("Hel", "error")), sse(WORD, piece(None, "error"))
+    ),
+    "200, `finish_reason: abort` after a word": each(
+        reply(200, ended("Hel", "abort")), sse(WORD, piece(None, "abort"), event("[DONE]"))
     ),
     "200, `finish_reason: content_filter`, no word": each(
         reply(200, ended("", "content_filter")), sse(piece(None, "content_filter"))

@@ -45,6 +45,8 @@ ECHO = f"you sent {KEY} and {TOKEN}"
         reply(200, ECHO.encode(), JSON_KIND),
         reply(200, {"error": {"message": ECHO}}),
         sse(event({"error": {"message": ECHO}})),
+        reply(200, {"choices": [{"message": {"content": ""}, "finish_reason": ECHO}]}),
+        sse(piece(None, ECHO)),
         sse(piece("x"), event(ECHO)),
         sse(f"error: {ECHO}\n\n".encode()),
         then(write(f"HTTP/1.1 {ECHO}\r\n\r\n".encode()), Peer.close),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from showcaller.actors.content_text import text_of
 from showcaller.actors.errors import (
     BackendError,
     ConfigurationError,
@@ -18,7 +19,7 @@ from showcaller.actors.errors import (
     ServerError,
 )
 from showcaller.actors.models import Usage
-from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion, read_usage, text_of
+from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion, read_usage
 
 READING = Reading(backend="b", model="asked", payload_bytes=41, now=0.0, secrets=("hunter2-hunter2",))
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -80,6 +81,7 @@ def test_a_completion_gives_message_reason_usage_and_model() -> None:
         {"tool_calls": [CALL]},
         {"content": None, "refusal": "I will not"},
         {"content": [{"type": "text", "text": "hi"}]},
+        {"content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
     ],
 )
 def test_no_content_is_fine_where_something_else_answers(message: dict[str, Any]) -> None:
@@ -91,6 +93,22 @@ def test_a_broken_character_costs_that_character_alone() -> None:
     """As in a stream; a byte order mark in front is no character."""
     body = b"\xef\xbb\xbf" + completion({"content": "Hello?"}).replace(b"?", b"\xff")
     assert decode_completion(body, READING).message["content"] == "Hello\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"a\ud83d", "a\ufffd"),
+        (r"\uDE00b", "\ufffdb"),
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\\ud83d", r"\ud83d"),
+    ],
+)
+def test_half_a_surrogate_pair_is_a_broken_character(escaped: str, text: str) -> None:
+    """JSON can say it and UTF-8 cannot: no answer could be printed with it, or be a message of the next request."""
+    body = completion({"content": "?"}).replace(b'"?"', b'{"%b": ["%b"]}' % ((escaped.encode(),) * 2))
+    document = READING.document(body)
+    assert document["choices"][0]["message"]["content"] == {text: [text]}
 
 
 def test_absent_usage_is_estimated_and_says_so() -> None:
@@ -143,8 +161,24 @@ def test_what_is_no_completion_is_malformed(body: bytes) -> None:
     assert caught.value.backend == "b"
 
 
+@pytest.mark.parametrize("calls", [{"a": 1}, "call", [[]], [CALL, None]])
+def test_tool_calls_of_another_shape_are_malformed(calls: Any) -> None:
+    """As in a stream; whoever carries them out would find something else."""
+    with pytest.raises(MalformedResponseError, match="tool calls"):
+        decode_completion(completion({"content": "hi", "tool_calls": calls}), READING)
+
+
 @pytest.mark.parametrize(
-    "message", [{}, {"content": None}, {"content": ""}, {"content": "", "tool_calls": []}]
+    "message",
+    [
+        {},
+        {"content": None},
+        {"content": ""},
+        {"content": "", "tool_calls": []},
+        {"content": 5},
+        {"content": [{"type": "text", "text": ""}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hmm"}]}]},
+    ],
 )
 def test_an_empty_completion_is_a_failure(message: dict[str, Any]) -> None:
     """An empty answer is never handed out as a success."""
@@ -174,6 +208,12 @@ def test_an_answer_that_a_filter_emptied_is_a_policy_violation() -> None:
         (b'{"error": "boom", "choices": [{"message": {"content": "hi"}}]}', ServerError),
         (b'{"choices": [{"message": {"content": "hi"}, "error": {"code": 502}}]}', ServerError),
         (b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "error"}]}', ServerError),
+        (
+            b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "insufficient_system_resource"}]}',
+            ServerError,
+        ),
+        (b'{"object": "error", "message": "slow down", "code": 429}', RateLimitError),
+        (b'{"type": "error", "message": "boom"}', ServerError),
     ],
 )
 def test_an_error_in_a_200_is_an_error(body: bytes, kind: type[BackendError]) -> None:
@@ -188,6 +228,23 @@ def test_a_body_that_echoes_a_secret_does_not_leak_it() -> None:
         decode_completion(b"your key hunter2-hunter2", READING)
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(READING)
+
+
+def test_a_finish_reason_is_quoted_like_any_other_word_of_theirs() -> None:
+    """Bounded, and without secrets."""
+    with pytest.raises(MalformedResponseError) as caught:
+        decode_completion(completion({}, finish_reason="hunter2-hunter2 " + "x" * 9000), READING)
+    assert "hunter2" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_the_beginning_of_a_long_secret_is_not_quoted_either() -> None:
+    """It is masked before anything is cut."""
+    secret = "Zq7+" * 200
+    reading = Reading(backend="b", model="m", payload_bytes=1, now=0.0, secrets=(secret,))
+    with pytest.raises(MalformedResponseError) as caught:
+        decode_completion(f"your key {secret}".encode(), reading)
+    assert "Zq7" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,18 @@ def test_a_secret_is_masked_before_the_cut() -> None:
     assert "p4ss" not in excerpt("x" * 290 + SECRET, [SECRET])
 
 
+@pytest.mark.parametrize("before", ["", " " * 8190, "word " * 1638])
+def test_a_secret_that_is_cut_in_a_very_long_text_is_not_quoted(before: str) -> None:
+    """However much of the text before it is masked or is white space."""
+    secret = "Zq7+" * 150
+    assert "Zq7" not in excerpt(f"{before}{secret * 40} end", [secret])
+
+
+def test_a_very_long_text_takes_no_longer_than_its_beginning() -> None:
+    """Masking holds up every thread."""
+    assert excerpt("word " * 10_000_000) == excerpt("word " * 1000)
+
+
 @given(st.text(), st.integers(1, 400))
 def test_it_is_one_printable_line_within_the_limit(text: str, limit: int) -> None:
     """No control character of somebody else's reaches a terminal or a log."""

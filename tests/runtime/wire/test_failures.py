@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -89,16 +90,20 @@ def error(**fields: Any) -> dict[str, Any]:
         (403, error(code="github_models_retirement_brownout"), BackendRetiredError),
         (415, b"", InvalidRequestError),
         (422, {"detail": [{"loc": ["body"], "msg": "field required"}]}, InvalidRequestError),
+        (424, error(message="Request failed during generation", type="generation"), ServerError),
         (425, b"", ServerError),
         (429, b"", RateLimitError),
         (429, error(code="RateLimitReached", message="Please wait 5631 seconds"), RateLimitError),
         (429, error(code="insufficient_quota", message="You exceeded your quota"), BillingError),
         (429, error(type="insufficient_quota"), BillingError),
         (500, b"", ServerError),
+        (499, error(status="CANCELLED"), ServerError),
         (501, b"", ServerError),
         (502, b"<html><h1>Bad Gateway</h1></html>", ServerError),
         (503, error(message="Loading model", type="unavailable_error"), ServerError),
         (529, error(type="overloaded_error"), ServerError),
+        (600, b"", ServerError),
+        (999, b"", ServerError),
         (302, b"", RedirectedError),
         (101, b"", InvalidRequestError),
     ],
@@ -153,7 +158,9 @@ def test_the_pause_is_taken_where_a_retry_makes_sense(
     [
         (400, False),
         (401, False),
+        (424, True),
         (429, False),
+        (499, True),
         (503, False),
         (529, False),
         (500, True),
@@ -205,6 +212,7 @@ def test_the_quote_is_bounded_and_has_no_secret() -> None:
         (error(code=200), ServerError),
         ({"error": "boom"}, ServerError),
         ({"error": ["boom"]}, ServerError),
+        ({"object": "error", "message": "slow down", "code": 429}, RateLimitError),
     ],
 )
 def test_an_error_inside_a_200_may_have_been_executed(document: Any, kind: type[BackendError]) -> None:
@@ -243,6 +251,21 @@ def test_any_answer_is_some_backend_error(status: int, headers: dict[str, str], 
 def test_any_document_is_some_backend_error(document: Any) -> None:
     """The same for an error inside a stream."""
     assert isinstance(failure_inside_200(document, backend="b", now=NOW), BackendError)
+
+
+@pytest.mark.parametrize("piece", [b"<", b"<script", b"<style ", b"<a b"])
+def test_a_page_of_tags_that_do_not_end_is_read_once(piece: bytes) -> None:
+    """A search from each of them to the end of the page would hold up every thread for seconds."""
+    page = piece * (64 * 1024 // len(piece))
+    started = time.thread_time()
+    assert type(judge(500, page)) is ServerError
+    assert time.thread_time() - started < 0.5
+
+
+def test_a_page_without_its_tags_is_quoted() -> None:
+    """Also what stands beside a sign that begins no tag."""
+    page = b"<style>p {}</style><SCRIPT>x</SCRIPT><p class=a>1 < 2</p><script>never closed"
+    assert 'it said: "1 < 2"' in str(judge(500, page))
 
 
 def test_a_broken_character_does_not_hide_the_code() -> None:
