@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Final
 
 from attrs import evolve
 
@@ -21,6 +22,9 @@ from showcaller.runtime.wire.chat import Reading, RequestBody, decode_completion
 from showcaller.runtime.wire.chat_stream import StreamAccumulator
 from showcaller.runtime.wire.failures import failure
 from showcaller.runtime.wire.sse import SseDecoder
+
+USAGE_SECONDS: Final = 2.0
+"""How long a stream's usage and end may take after its finish_reason; the answer is whole without them."""
 
 
 class _RenewedError(Exception):
@@ -245,6 +249,8 @@ class HttpTransport:
         decoder = SseDecoder(backend=attempt.backend)
         answer = StreamAccumulator(reading)
         while not answer.ended:
+            if answer.complete:
+                exchange.end_within(USAGE_SECONDS)
             try:
                 piece = exchange.read()
             except BackendError:

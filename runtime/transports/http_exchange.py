@@ -139,6 +139,10 @@ class Exchange:
         if self.response.getheader("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
             self._gunzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
+    def end_within(self, seconds: float) -> None:
+        """Bring the deadline forward: what is still to come may be missing."""
+        self._waits.end_within(seconds)
+
     def answering(self) -> None:
         """The first token is there: from here on the idle timeout applies."""
         self._answering = True

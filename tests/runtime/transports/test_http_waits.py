@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from showcaller.actors.backend_config import Timeouts
 from showcaller.actors.errors import BackendTimeoutError, BillingError
 from showcaller.actors.transport import Attempt
+from showcaller.runtime.transports import http
 from showcaller.runtime.transports.http_waits import BEGIN, CONNECT, IDLE, Waits
 from tests.runtime.transports.contract import done_of, error_of, read_until_chunk
 from tests.runtime.transports.fault_server import (
@@ -238,6 +240,25 @@ def test_the_first_token_is_not_waited_for_in_an_error(
     fault_server.play(script)
     attempt = make_attempt(stream=True, timeout=timeouts(first_token=0.15))
     assert isinstance(error_of(list(make_http(fault_server.url).attempt(attempt))), BillingError)
+
+
+@pytest.mark.parametrize(
+    "goes_on", [Peer.stall, drip(chunked(b": ping\n\n", end=False))], ids=["silent", "pings"]
+)
+def test_an_answer_that_is_whole_is_not_held_back_until_its_deadline(
+    fault_server: FaultServer,
+    make_http: Any,
+    make_attempt: Any,
+    goes_on: Script,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After its finish_reason only its usage may come, and that comes at once."""
+    monkeypatch.setattr(http, "USAGE_SECONDS", 0.15)
+    fault_server.play(then(write(SSE_HEAD, chunked(*GOOD_EVENTS[:4], end=False)), goes_on))
+    started = time.monotonic()
+    done = done_of(list(make_http(fault_server.url).attempt(make_attempt(stream=True, deadline=20.0))))
+    assert done.message["content"] == "Hello"
+    assert time.monotonic() - started < 10.0
 
 
 @pytest.mark.parametrize(
