@@ -22,6 +22,7 @@ from showcaller.actors.errors import AuthenticationError, ShowcallerError
 from showcaller.actors.redaction import remember_secret
 from showcaller.actors.secrets import Secret
 from showcaller.actors.validators import refuse
+from showcaller.runtime.transports.http_connection import TimelyHTTPConnection, TimelyHTTPSConnection
 
 # Headers that frame the request; whoever sets them twice breaks it.
 _OURS = frozenset(
@@ -192,6 +193,8 @@ class _Connections(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=size, max_retries=0, pool_block=True)
         verify = ca_bundle or True
         self._pool = self.get_connection_with_tls_context(request, verify)
+        tls = self._pool.scheme == "https"
+        self._pool.ConnectionCls = TimelyHTTPSConnection if tls else TimelyHTTPConnection
         self.cert_verify(self._pool, request.url or "", verify, None)
 
     def checkout(self, timeout: float) -> HTTPConnection | None:

@@ -335,6 +335,8 @@ def test_the_private_hooks_of_urllib3_are_there() -> None:
     assert pool._get_conn(timeout=1) is connection
     pool.close()
     assert callable(HTTPAdapter.get_connection_with_tls_context)
+    assert callable(pool.ConnectionCls._new_conn)
+    assert pool.ConnectionCls("127.0.0.1")._dns_host == "127.0.0.1"
 
 
 def test_nothing_is_looked_up_in_the_environment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -180,6 +181,40 @@ def test_a_connection_that_is_not_accepted_is_timed_out(
     assert isinstance(error, BackendTimeoutError)
     assert "connect timeout after 0.2 s" in str(error)
     assert not error.maybe_executed
+
+
+def addresses(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Every host has these addresses."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+
+
+def test_all_addresses_of_a_host_have_one_time_to_connect(
+    full_backlog: int, make_http: Any, make_attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not each of them that time."""
+    addresses(monkeypatch, *[full_backlog] * 20)
+    transport = make_http("http://many.invalid/v1")
+    started = time.monotonic()
+    error = error_of(list(transport.attempt(make_attempt(timeout=timeouts(connect=0.5)))))
+    assert time.monotonic() - started < 5.0
+    assert isinstance(error, BackendTimeoutError)
+    assert "connect timeout after 0.5 s" in str(error)
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    full_backlog: int,
+    closed_port: int,
+    fault_server: FaultServer,
+    make_http: Any,
+    make_attempt: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a network has no way for one of the two protocols."""
+    fault_server.play(good)
+    addresses(monkeypatch, closed_port, full_backlog, fault_server.port)
+    transport = make_http("http://many.invalid/v1")
+    done_of(list(transport.attempt(make_attempt(timeout=timeouts(connect=2.0)))))
 
 
 def test_a_pool_without_a_free_connection_is_waited_for_as_long_as_a_connect(
