@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Unpack
 
 from showcaller.actors.errors import ConfigurationError
+from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.models import BackendResponse, Errored, Outcome
 from showcaller.actors.policies.request_batcher import MAX_PENDING
 from showcaller.runtime.batcher import Batcher
@@ -24,11 +25,13 @@ class Calls:
     Args:
         edge: takes requests in, and knows those that are open.
         batchers: makes batchers, and ends them.
+        finalizers: cancels streams that are dropped.
     """
 
-    def __init__(self, edge: Edge, batchers: Batchers) -> None:
+    def __init__(self, edge: Edge, batchers: Batchers, finalizers: Workers) -> None:
         self._edge = edge
         self._batchers = batchers
+        self._finalizers = finalizers
 
     def ask(self, prompt: Prompt, **options: Unpack[Options]) -> BackendResponse:
         """Ask and wait for the answer.
@@ -85,7 +88,7 @@ class Calls:
         Raises:
             ShowcallerError: it was refused at the door.
         """
-        return ChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
+        return ChatStream(*self._edge.accept(as_request(prompt, options), stream=True), self._finalizers)
 
     def ask_many(
         self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]
@@ -156,7 +159,7 @@ class Calls:
         Raises:
             ShowcallerError: it was refused at the door.
         """
-        return AsyncChatStream(*self._edge.accept(as_request(prompt, options), stream=True))
+        return AsyncChatStream(*self._edge.accept(as_request(prompt, options), stream=True), self._finalizers)
 
     def ask_many_async(
         self, prompts: Iterable[Prompt], *, max_concurrency: int = 32, **options: Unpack[Options]

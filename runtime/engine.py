@@ -105,11 +105,12 @@ class Engine:
             slot.workers.close()
         workers = self.tree.system.workers
         closing = close_all({name: slot.transport for name, slot in slots.items()}, workers)
-        callbacks = self.machine.callbacks
-        callbacks.close()
+        pools = (self.machine.callbacks, self.machine.finalizers)
+        for pool in pools:
+            pool.close()
         # What may hang for ever is waited for last.
         hanging = self.machine.stop(left)
-        for pool in (callbacks, closing, *(slot.workers for slot in slots.values())):
+        for pool in (*pools, closing, *(slot.workers for slot in slots.values())):
             hanging += pool.join(left())
         if hanging:
             THREADS_LEFT.say(hanging)

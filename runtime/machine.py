@@ -23,11 +23,13 @@ class Machine(Protocol):
         name: begins the ids of requests.
         system: what actors need.
         callbacks: runs the caller's functions.
+        finalizers: carries out what finalizers ask for, and nothing of the caller's that could hold it up.
     """
 
     name: str
     system: ActorSystem
     callbacks: Workers
+    finalizers: Workers
 
     @property
     def stuck(self) -> str | None:
@@ -54,6 +56,7 @@ class ThreadMachine:
         self._pinned = PinnedDispatcher()
         self._watchdog = Watchdog(self._shared, clock)
         self.callbacks: Workers = ThreadWorkers("callbacks", CALLBACK_THREADS)
+        self.finalizers: Workers = ThreadWorkers("finalizers", 1)
         self.system = ActorSystem(
             clock=clock, rng=random.Random(), shared=self._shared, pinned=self._pinned, workers=ThreadWorkers
         )

@@ -88,13 +88,6 @@ class Pending(concurrent.futures.Future[BackendResponse]):
         fork.refuse_if_forked(self._born)
         return self._withdraw() or self.cancelled()
 
-    def drop(self) -> None:
-        """Cancel from a finalizer, which may run anywhere: on a callback thread, where no lock is held."""
-        if self._born == fork.generation() and not self.done():
-            # Without threads the runtime has stopped, or is about to, and ends the request itself.
-            with suppress(RuntimeError):
-                self._callback_threads.run(Callback(lambda _: self.cancel(), None))
-
     def _wait_in_slices(self) -> None:
         while not self.done():
             with suppress(TimeoutError, concurrent.futures.CancelledError):

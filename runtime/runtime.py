@@ -86,7 +86,7 @@ class Runtime(Calls):
             callbacks=machine.callbacks,
             name=machine.name,
         )
-        super().__init__(edge, Batchers(edge, self._engine))
+        super().__init__(edge, Batchers(edge, self._engine), machine.finalizers)
         self._stop_timeout = config.runtime.stop_timeout
         self._born = fork.generation()
         # Reentrant: a signal handler may stop what its own thread is just stopping.

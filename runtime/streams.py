@@ -10,12 +10,50 @@ from typing import Self
 from showcaller.actors.kernel import fork
 from showcaller.actors.kernel.context import Beats, about_to_wait
 from showcaller.actors.kernel.errors import ForkedProcessError
+from showcaller.actors.kernel.workers import Workers
 from showcaller.actors.models import BackendResponse, StreamChunk
 from showcaller.actors.ticket import Ticket
 from showcaller.runtime.pending import Pending
 
 
-class ChatStream:
+class Drop:
+    """A job that cancels a request whose stream nobody holds any more."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+
+    def step(self) -> None:
+        """Cancel it, unless it is done."""
+        self._pending.cancel()
+
+    def wait(self, seconds: float) -> None:
+        """Never called: there is one step."""
+
+
+class _Held:
+    """A stream as long as its caller holds it."""
+
+    def __init__(self, ticket: Ticket, pending: Pending, finalizers: Workers) -> None:
+        self.request_id = pending.request_id
+        self._ticket = ticket
+        self._pending = pending
+        self._finalizers = finalizers
+        self._born = fork.generation()
+
+    def __del__(self) -> None:
+        # It may run on any thread and inside any lock: so on another thread, where none is held.
+        if self._born == fork.generation() and not self._pending.done():
+            # Without threads the runtime has stopped, or is about to, and ends the request itself.
+            with suppress(RuntimeError):
+                self._finalizers.run(Drop(self._pending))
+
+    def close(self) -> None:
+        """Cancel what has not come yet; no error when all has, nor in a forked child, whose stream it is not."""
+        with suppress(ForkedProcessError):
+            self._pending.cancel()
+
+
+class ChatStream(_Held):
     """The chunks of one answer, as they come.
 
     Iterating raises StreamInterruptedError when the stream breaks after its first chunk, and whatever else
@@ -25,12 +63,6 @@ class ChatStream:
         request_id: for `runtime.cancel()`, the log and the records.
     """
 
-    def __init__(self, ticket: Ticket, pending: Pending) -> None:
-        self.request_id = pending.request_id
-        self._ticket = ticket
-        self._pending = pending
-        self._born = fork.generation()
-
     def __enter__(self) -> Self:
         return self
 
@@ -38,9 +70,6 @@ class ChatStream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        self._pending.drop()
 
     def __iter__(self) -> Iterator[StreamChunk]:
         return self
@@ -57,20 +86,9 @@ class ChatStream:
         """The whole answer, once the stream has been read to its end; before that it waits for it."""
         return self._pending.result()
 
-    def close(self) -> None:
-        """Cancel what has not come yet; no error when all has, nor in a forked child, whose stream it is not."""
-        with suppress(ForkedProcessError):
-            self._pending.cancel()
 
-
-class AsyncChatStream:
+class AsyncChatStream(_Held):
     """The same for asyncio: `async with runtime.stream_async(...) as stream: async for chunk in stream`."""
-
-    def __init__(self, ticket: Ticket, pending: Pending) -> None:
-        self.request_id = pending.request_id
-        self._ticket = ticket
-        self._pending = pending
-        self._born = fork.generation()
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,9 +97,6 @@ class AsyncChatStream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        self._pending.drop()
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
         return self
@@ -122,8 +137,3 @@ class AsyncChatStream:
     async def response(self) -> BackendResponse:
         """The whole answer, once the stream has been read to its end."""
         return await self._pending
-
-    def close(self) -> None:
-        """Cancel what has not come yet; no error when all has, nor in a forked child, whose stream it is not."""
-        with suppress(ForkedProcessError):
-            self._pending.cancel()

@@ -85,6 +85,7 @@ class World:
             mailbox=self._make_mailbox,
         )
         self.callbacks: Workers = self._make_workers("callbacks", 4)
+        self.finalizers: Workers = self._make_workers("finalizers", 1)
         self.choose = schedule.choose
         self._saboteur = saboteur
         self._ready: list[Process] = []

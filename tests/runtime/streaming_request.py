@@ -18,9 +18,10 @@ BOUND = 10.0
 class House:
     """One request that streams, its flight, and what the seat does with it."""
 
-    def __init__(self, callbacks, order=1):
+    def __init__(self, threads, order=1):
         self.cancelled = threading.Event()
-        self.pending = Pending(f"r-{order}", self._withdraw, callbacks)
+        self.threads = threads
+        self.pending = Pending(f"r-{order}", self._withdraw, threads)
         self.ticket = Ticket(
             f"r-{order}",
             priority=RequestPriority.NORMAL,
@@ -68,7 +69,7 @@ class House:
         )
 
     def stream(self):
-        return ChatStream(self.ticket, self.pending)
+        return ChatStream(self.ticket, self.pending, self.threads)
 
     def async_stream(self):
-        return AsyncChatStream(self.ticket, self.pending)
+        return AsyncChatStream(self.ticket, self.pending, self.threads)

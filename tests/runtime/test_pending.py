@@ -121,40 +121,6 @@ def test_an_answer_and_a_cancel_at_once_have_one_winner(request_of):
         sys.setswitchinterval(before)
 
 
-def test_a_dropped_one_is_cancelled_on_a_callback_thread(pending_request):
-    """A finalizer may run while its thread holds any lock of ours."""
-    threads = []
-    gone = threading.Event()
-    withdraw = pending_request._withdraw
-
-    def slow():
-        threads.append(threading.current_thread().name)
-        withdraw()
-        gone.set()
-        return True
-
-    pending_request.pending._withdraw = slow
-    pending_request.pending.drop()
-    assert gone.wait(BOUND)
-    assert threads[0].startswith("showcaller-callbacks-")
-
-
-def test_one_that_is_done_is_dropped_silently(pending_request):
-    """Also when there are no callback threads any more."""
-    pending_request.answer()
-    pending_request.pending.drop()
-    assert pending_request.withdrawn == 0
-
-
-def test_one_that_is_dropped_after_the_stop_raises_nothing():
-    """The runtime has ended the request, or is about to."""
-    pool = ThreadWorkers("callbacks", 1)
-    one = Request(pool)
-    pool.close()
-    one.pending.drop()
-    assert one.withdrawn == 0
-
-
 # --- callbacks ---
 
 

@@ -17,6 +17,7 @@ from showcaller.actors.errors import (
     StreamInterruptedError,
 )
 from showcaller.actors.transport import Attempt, Chunk, Failed, Sent, TransportEvent
+from showcaller.runtime.machine import CALLBACK_THREADS
 from tests.runtime.live import PATIENCE, Gate, Peer, ready, running
 
 
@@ -78,7 +79,7 @@ def test_a_dropped_stream_frees_its_seat() -> None:
     peer = Peer(endless)
     with running({"a": peer}, max_parallel_requests=1) as runtime:
         for _ in range(3):
-            stream = runtime.stream("q", timeout=PATIENCE)
+            stream = runtime.stream("q", timeout=2 * PATIENCE)
             assert peer.arrived.acquire(timeout=PATIENCE)
             del stream
             gc.collect()
@@ -86,6 +87,21 @@ def test_a_dropped_stream_frees_its_seat() -> None:
         with runtime.stream("q", timeout=PATIENCE) as stream:
             assert next(stream).text == "more "
     assert peer.most == 1
+
+
+def test_a_dropped_stream_frees_its_seat_though_all_callbacks_hang() -> None:
+    """The caller's functions hold up each other, and nothing else."""
+    held, peer = threading.Event(), Peer(endless)
+    with running({"a": peer, "b": Peer(ready)}, max_parallel_requests=1) as runtime:
+        for _ in range(2 * CALLBACK_THREADS):
+            runtime.tell("q", model="b", on_outcome=lambda _: held.wait(PATIENCE))
+        stream = runtime.stream("q", model="a", timeout=2 * PATIENCE)
+        assert peer.arrived.acquire(timeout=PATIENCE)
+        del stream
+        gc.collect()
+        with runtime.stream("q", model="a", timeout=PATIENCE) as stream:
+            assert next(stream).text == "more "
+        held.set()
 
 
 def test_a_stream_that_breaks_after_its_first_chunk_keeps_what_came() -> None:

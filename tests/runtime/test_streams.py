@@ -122,6 +122,15 @@ def test_a_dropped_stream_that_was_read_to_its_end_cancels_nothing(house):
     assert list(house.stream()) == []
     gc.collect()
     assert not house.cancelled.is_set()
+    assert house.threads.threads == 0
+
+
+def test_a_stream_that_is_dropped_after_the_stop_raises_nothing(house):
+    """The runtime has ended the request, or is about to."""
+    house.threads.close()
+    house.stream()
+    gc.collect()
+    assert not house.cancelled.is_set()
 
 
 def test_reading_on_a_thread_that_steps_actors_is_refused(house):
@@ -149,7 +158,7 @@ def test_in_a_forked_child_a_stream_is_not_its_own(house, monkeypatch):
         other.close()
         del stream, other
     assert not house.pending.done()
-    assert house.pending._callback_threads.threads == 0
+    assert house.threads.threads == 0
 
 
 # --- read by a coroutine ---

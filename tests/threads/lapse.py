@@ -118,7 +118,7 @@ class ThreadWorld(World):
             workers=ThreadWorkers,
             mailbox=lambda owner, capacity: SabotagedMailbox(owner, capacity, self),
         )
-        self.callbacks = machine.callbacks
+        self.callbacks, self.finalizers = machine.callbacks, machine.finalizers
 
     def _watched(self, dispatcher: Any) -> Any:
         world = self

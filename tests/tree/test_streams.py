@@ -8,7 +8,7 @@ from typing import Any
 from showcaller.actors.errors import StreamInterruptedError
 from showcaller.actors.transport import Chunk, Failed, Sent
 from showcaller.runtime.streams import AsyncChatStream
-from tests.tree.stage import OK, Script, answer, down, failing, stage
+from tests.tree.stage import OK, HandWorkers, Script, answer, down, failing, stage
 
 
 def test_a_stream_fails_over_before_its_first_chunk_and_not_after() -> None:
@@ -71,7 +71,7 @@ def test_an_asyncio_reader_is_woken_although_its_request_joined_another_just_the
             return reader
 
     async def first_chunk() -> Any:
-        stream = AsyncChatStream(Moving(), pending)  # type: ignore[arg-type]
+        stream = AsyncChatStream(Moving(), pending, HandWorkers(s, 1))  # type: ignore[arg-type]
         return await asyncio.wait_for(anext(stream), 2.0)
 
     assert asyncio.run(first_chunk()).text == "he"
