@@ -167,17 +167,20 @@ class QuotaLedger:
         return None
 
     def _refuse(self, tokens: float, now: float) -> Refusal | None:
+        """By the limit that lasts longest: who comes back then is not sent away by another one."""
+        refusals = []
         for window in self._windows:
             window.roll(now)
             if window.used >= window.limit:
-                return Refusal(window.name, window.start + window.seconds)
+                refusals.append(Refusal(window.name, window.start + window.seconds))
         for name, bucket, amount in (("rpm", self._requests, 1.0), ("tpm", self._tokens, tokens)):
             if bucket is not None:
                 bucket.refill(now, self._number)
                 wait = bucket.wait(amount)
                 if wait > 0:
-                    return Refusal(name, now + wait)
-        return None
+                    # Of a clock that was set back the bucket refills only from where it has been.
+                    refusals.append(Refusal(name, bucket.at + wait))
+        return max(refusals, key=lambda refusal: refusal.not_before, default=None)
 
     def settle(self, key: object, tokens: int, now: float) -> None:
         """The request was carried out and took `tokens` tokens; the difference is given back or taken."""

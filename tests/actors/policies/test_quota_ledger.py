@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from showcaller.actors.policies.quota_ledger import DAY, QuotaLedger, QuotaLimits
+from showcaller.actors.policies.quota_ledger import DAY, HOUR, MINUTE, QuotaLedger, QuotaLimits
 from tests.actors.policies.ledgers import ROUNDING, limits, spend
 
 
@@ -221,3 +221,34 @@ def test_a_clock_that_had_been_years_ahead_blocks_nobody_for_years(name):
     refusal = ledger.reserve("next", 1, 10.0)
     assert refusal.not_before <= DAY
     assert len(spend(ledger, 5, DAY + 1.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens", "last"),
+    [
+        (QuotaLimits(requests_per_hour=2, requests_per_day=2), 1, DAY),
+        (QuotaLimits(rpm=2, tpm=100), 100, MINUTE),
+        (QuotaLimits(requests_per_hour=2, rpm=2), 1, HOUR),
+    ],
+)
+def test_who_comes_back_when_it_is_told_is_sent_away_by_no_other_limit(
+    limits: QuotaLimits, tokens: int, last: float
+) -> None:
+    """The limit that lasts longest is the one to name."""
+    ledger = QuotaLedger(limits)
+    for key in range(2):
+        assert ledger.reserve(key, 50, 0.0) is None
+    refusal = ledger.reserve("next", tokens, 0.0)
+    assert refusal is not None
+    assert refusal.not_before == last
+    assert ledger.reserve("next", tokens, last) is None
+
+
+def test_a_clock_that_was_set_back_is_part_of_what_there_is_to_wait() -> None:
+    """Nothing comes back to a bucket before the time at which it was looked at last."""
+    ledger = QuotaLedger(QuotaLimits(rpm=1))
+    assert ledger.reserve("first", 1, 1000.0) is None
+    refusal = ledger.reserve("next", 1, 970.0)
+    assert refusal is not None
+    assert refusal.not_before == 1060.0
+    assert ledger.reserve("next", 1, refusal.not_before) is None
