@@ -261,4 +261,6 @@ class Arrivals:
 
 def _is_impatient(record: AttemptRecord, error: ShowcallerError | None, ended: float) -> bool:
     """Was it the caller's deadline that came, and not the backend that let its own time pass?"""
-    return isinstance(error, BackendTimeoutError) and ended >= record.flight.deadline
+    # The flight's deadline may be a later one by now: that of an identical request, which has joined since.
+    deadline = record.deadline if record.hurried else record.flight.deadline
+    return isinstance(error, BackendTimeoutError) and ended >= deadline

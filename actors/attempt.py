@@ -43,6 +43,7 @@ class AttemptRecord:
         tokens: what was reserved for it.
         deadline: when it must have ended; before it is dispatched, when it must have been reserved.
         dispatched: was it given to its backend?
+        hurried: is its deadline the callers', and sooner than the end of the backend's own time?
         seat: the job that carries it out, once there is one.
         answered: has its backend said everything, so that only the caller's own transforms and validators go on?
     """
@@ -54,6 +55,7 @@ class AttemptRecord:
         "epoch",
         "flight",
         "generation",
+        "hurried",
         "lane",
         "number",
         "scope",
@@ -86,6 +88,7 @@ class AttemptRecord:
         self.state = AttemptState.RESERVING
         self.scope = CancelScope()
         self.dispatched = False
+        self.hurried = False
         self.seat: Job | None = None
         self.answered = False
 

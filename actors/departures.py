@@ -169,12 +169,14 @@ class Departures:
             # Granted twice, because the one who granted it or dispatched it has died in between.
             return
         flight, now = record.flight, self._clock.now()
-        deadline = min(flight.deadline, now + slot.config.timeout.total)
+        own_time = now + slot.config.timeout.total
+        deadline = min(flight.deadline, own_time)
         # Another attempt may have shown meanwhile that it can be cured elsewhere only.
         astray = record.lane not in flight.lanes or not may_have(slot, flight)
         if astray or not slot.takes(record, now) or not flight.dispatched(record, deadline):
             self.take_back(slot, record)
             return
+        record.hurried = deadline < own_time
         slot.latency.sent(record, now, stream=flight.stream is not None)
         if flight.dispatches == 1:
             self._roster.retry_budget.deposit(now)

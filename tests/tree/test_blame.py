@@ -79,3 +79,17 @@ def test_a_backend_is_not_taken_for_slower_than_its_caller_has_seen() -> None:
     latency = s.tree.roster.slots["a"].latency.of(stream=False, now=s.clock.now())
     assert latency is not None
     assert latency <= 0.5 / FIRST_TOKENS
+
+
+def test_the_hurry_of_one_caller_is_not_held_against_a_backend_because_another_has_joined() -> None:
+    """The attempt ended at the deadline of the one for whom it was begun; the other has time to try again."""
+    late = Failed(BackendTimeoutError("total", backend="a", maybe_executed=True))
+    s = stage({"a": Script([Sent(), 0.5, late], OK)}, route={"allowed_fails": 1})
+    s.submit("the same", timeout=0.5, coalesce=True)
+    s.advance(0.2)
+    patient = s.submit("the same", timeout=30.0, coalesce=True)
+    s.advance(5.0)
+    assert s.tree.roster.slots["a"].breaker.open_until is None
+    assert patient.result(0).content == "hi"
+    assert not [seen for seen in s.tree.health.get_all_status().values() if seen.error_count]
+    s.at_rest()

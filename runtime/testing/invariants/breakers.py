@@ -19,7 +19,7 @@ from showcaller.actors.errors import (
     RateLimitError,
     StreamInterruptedError,
 )
-from showcaller.actors.messages import AttemptFinished, Sweep
+from showcaller.actors.messages import AttemptFinished, Granted, Sweep
 from showcaller.actors.slot import BackendSlot
 from showcaller.actors.supervisor import GRACE
 from showcaller.runtime.testing.invariants.findings import Findings
@@ -65,12 +65,15 @@ class BreakerChecks:
         self._findings = findings
         self._stays: dict[str, _Stay] = {}
         self._words: list[_Word] = []
+        self._granted: dict[tuple[int, int], float] = {}
 
     def before_step(self, message: Any) -> None:
         """The supervisor is about to handle a message."""
         self._words = []
         if isinstance(message, AttemptFinished):
             self._hear(message)
+        elif isinstance(message, Granted):
+            self._granted.setdefault(message.attempt.key, self._view.clock.now())
         elif isinstance(message, Sweep) and self._view.tree is not None:
             now = self._view.clock.now()
             for slot in self._view.tree.roster.slots.values():
@@ -90,7 +93,10 @@ class BreakerChecks:
                 self._words.append(_Word(record, slot, failed=False))
             return
         # Who was not given the whole of its timeout has not shown anything.
-        impatient = isinstance(error, BackendTimeoutError) and message.ended >= record.flight.deadline
+        begun = self._granted.pop(record.key, self._view.clock.now())
+        hurried = record.deadline < begun + slot.config.timeout.total
+        deadline = record.deadline if hurried else record.flight.deadline
+        impatient = isinstance(error, BackendTimeoutError) and message.ended >= deadline
         if isinstance(error, BackendError) and not isinstance(error, BLAMELESS) and not impatient:
             self._words.append(_Word(record, slot, failed=True))
 
