@@ -113,6 +113,7 @@ class Arrivals:
             # With others in flight it was one too many, and there is room when one of them has ended.
             pause = 0.0 if slot.in_flight else RATE_LIMIT_PAUSE
             slot.not_before = max(slot.not_before, now + (error.retry_after or pause))
+            self._departures.cooled()
         epoch = slot.breaker.epoch
         if begun and (error is None or record.answered):
             # An answer that was refused by the caller's own check is one all the same.
@@ -126,6 +127,7 @@ class Arrivals:
             slot.breaker.record_failure(record.epoch, now)
             if slot.breaker.epoch != epoch:
                 BREAKER_OPENED.say(slot.name, (slot.breaker.open_until or now) - now, error.message)
+                self._departures.cooled()
         else:
             slot.breaker.release(record.epoch)
 
@@ -215,6 +217,7 @@ class Arrivals:
             now = self._clock.now()
             slot.pardoned = False
             slot.breaker.record_failure(record.epoch, now)
+            self._departures.cooled()
             slot.latency.failed(slot.config.timeout.total, now)
             lost = AttemptFinished(
                 record=record, error=error, begun=True, latency=slot.config.timeout.total, ended=now

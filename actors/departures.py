@@ -18,6 +18,7 @@ from showcaller.actors.errors import BudgetExceededError, ShowcallerError
 from showcaller.actors.flight import Flight
 from showcaller.actors.kernel.message import Recipient
 from showcaller.actors.kernel.system import ActorSystem
+from showcaller.actors.limit_pauses import LimitPauses
 from showcaller.actors.messages import Execute, Refused, Reserve, Settlement
 from showcaller.actors.policies.retry import cause_of
 from showcaller.actors.reasons import doomed, final_error, nothing_in_service, too_late
@@ -49,10 +50,14 @@ class Departures:
         self._closed_until = 0.0
         self._closed_by: str | None = None
         self._changed = False
+        self._cooled = False
+        self._unsorted = False
+        self._pauses = LimitPauses(system.clock, roster.config.runtime.ageing)
 
     def take_over(self) -> None:
         """Rebuild from the roster: what is in flight is waited for, the rest begun anew in its old order."""
         for slot in self._roster.slots.values():
+            self._pauses.end(slot)
             for record in list(slot.in_flight.values()):
                 self._table.connections.start(slot.name)
                 if record.flight.revoke_unclaimed(record) or record.is_void:
@@ -75,6 +80,7 @@ class Departures:
         if flight.done or flight.queued:
             return
         slots = self._table.slots_of(flight)
+        self._pauses.end_for(flight, slots)
         vain = self._in_vain(flight, slots)
         if vain is None:
             self._table.enqueue(flight, slots)
@@ -104,9 +110,19 @@ class Departures:
         """A backend went out of service, perhaps: who waits for it in vain is told so."""
         self._changed = True
 
+    def cooled(self) -> None:
+        """A backend takes nothing for a while: who has less time than that is told so with the next sweep."""
+        self._cooled = True
+
+    def _tell_in_vain(self) -> None:
+        for flight in self._table.queued():
+            vain = self._in_vain(flight, self._table.slots_of(flight))
+            if vain is not None and not flight.live:
+                flight.fail(vain)
+
     def resort(self) -> None:
-        """Priorities have changed, or flights are done that were queued."""
-        self._table.regroup()
+        """Priorities have changed: nobody leaves in the old order."""
+        self._unsorted = True
 
     def pump(self) -> float | None:
         """Let every flight go that can; seconds until time alone may free another, or None."""
@@ -114,6 +130,10 @@ class Departures:
             self._changed = False
             self._requeue_all()
         now = self._clock.now()
+        self._pauses.end_idle()
+        # Not before somebody can leave: thousands may become more urgent while all backends are busy.
+        if self._unsorted and any(slot.is_eligible(now) for slot in self._roster.slots.values()):
+            self._regroup()
         while now >= self._closed_until and (departure := self._table.next_departure(now)):
             if not self._is_doomed(departure, now):
                 self._reserve(departure, now)
@@ -177,6 +197,7 @@ class Departures:
             self.take_back(slot, record)
             return
         record.hurried = deadline < own_time
+        self._pauses.end_of(flight)
         slot.latency.sent(record, now, stream=flight.stream is not None)
         if flight.dispatches == 1:
             self._roster.retry_budget.deposit(now)
@@ -206,8 +227,7 @@ class Departures:
                 self._closed_until, self._closed_by = until, message.limit
                 self._changed = True
         elif until < flight.deadline:
-            if until > slot.quota_until:
-                slot.quota_until = until
+            if self._pauses.begin(slot, flight, until):
                 self._table.regroup(slot)
         else:
             # It alone cannot wait so long; what is there may do for a smaller one.
@@ -234,9 +254,16 @@ class Departures:
         slot.breaker.release(record.epoch)
         self._roster.outbox.settle(Settlement(key=record.key, backend=slot.name, tokens=tokens))
 
+    def _regroup(self) -> None:
+        self._unsorted = False
+        self._table.regroup()
+
     def sweep(self, now: float, grace: float) -> list[tuple[BackendSlot, AttemptRecord]]:
         """Let go of what is done or got no reply; the attempts that are overdue by `grace` seconds."""
-        self.resort()
+        self._regroup()
+        if self._cooled:
+            self._cooled = False
+            self._tell_in_vain()
         overdue = []
         for slot in self._roster.slots.values():
             for record in list(slot.in_flight.values()):
@@ -297,7 +324,7 @@ class Departures:
         if settlement.tokens is not None and settlement.tokens >= record.tokens:
             return
         if slot.quota_until > now:
-            slot.quota_until = 0.0
+            self._pauses.end(slot)
             self._roster.outbox.flush()
         if settlement.tokens is None and self._closed_until > now:
             self._closed_until = 0.0

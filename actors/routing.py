@@ -11,13 +11,13 @@ from showcaller.actors.errors import ConfigurationError, UnknownModelError
 from showcaller.actors.flight import Flight
 from showcaller.actors.log import STRATEGY_FAILED
 from showcaller.actors.policies.admission import Admission
-from showcaller.actors.policies.ageing_queue import AgeingQueue
 from showcaller.actors.policies.load_balancer import Connections, LoadBalancer
 from showcaller.actors.policies.outlier_ejection import ejected
 from showcaller.actors.policies.way_out import Standing, way_out
 from showcaller.actors.roster import Roster
 from showcaller.actors.route_config import RouteConfig
 from showcaller.actors.slot import BackendSlot
+from showcaller.actors.waiting_flights import WaitingFlights
 
 NONE_WAITS = (0,) * len(RequestPriority)
 
@@ -53,7 +53,7 @@ class Head(NamedTuple):
     flight: Flight
     home: Lane
     able: tuple[str, ...]
-    queue: AgeingQueue[Flight]
+    queue: WaitingFlights
 
 
 class Lane:
@@ -64,7 +64,7 @@ class Lane:
         self.names = [target.backend for target in route.targets]
         self.balancer = LoadBalancer(route.routing_strategy, rng=rng, connections=connections)
         self.slow_start = route.slow_start
-        self.queues: dict[Prospect, AgeingQueue[Flight]] = {}
+        self.queues: dict[Prospect, WaitingFlights] = {}
         for target in route.targets:
             self.balancer.add_backend(target.backend, 1.0 if target.weight is None else target.weight)
 
@@ -108,10 +108,10 @@ class RoutingTable:
         slots = self._roster.slots
         return tuple([name for name in able if slots[name].quota_until >= flight.deadline])
 
-    def _queue(self, lane: Lane, prospect: Prospect) -> AgeingQueue[Flight]:
+    def _queue(self, lane: Lane, prospect: Prospect) -> WaitingFlights:
         queue = lane.queues.get(prospect)
         if queue is None:
-            queue = lane.queues[prospect] = AgeingQueue(self._roster.config.runtime.ageing)
+            queue = lane.queues[prospect] = WaitingFlights(self._roster.config.runtime.ageing)
         return queue
 
     def _lane(self, name: str) -> Lane | None:
@@ -138,6 +138,12 @@ class RoutingTable:
         for flight in waiting:
             flight.queued = False
         return sorted(waiting, key=lambda flight: flight.order)
+
+    def queued(self) -> Iterator[Flight]:
+        """All that are queued, in no order."""
+        for lane in self._lanes.values():
+            for queue in lane.queues.values():
+                yield from queue.wanted()
 
     def slots_of(self, flight: Flight) -> list[BackendSlot]:
         """The slots of its lanes that have what a flight needs and that it is not barred from, in order."""
@@ -185,7 +191,7 @@ class RoutingTable:
             heads.sort(key=lambda head: head.queue.urgency(head.flight, now))
         return heads
 
-    def _leave(self, queue: AgeingQueue[Flight], flight: Flight) -> None:
+    def _leave(self, queue: WaitingFlights, flight: Flight) -> None:
         """Take a flight out of the queue whose first it is."""
         queue.take()
         flight.queued = False
@@ -288,7 +294,7 @@ class RoutingTable:
         """
         for lane in self._lanes.values():
             for prospect, queue in list(lane.queues.items()):
-                if limited is None or (len(prospect.lanes) > 1 and limited.name in prospect.able):
+                if limited is None or _is_split(prospect, queue, limited):
                     for flight in queue.drain():
                         late = self._late(flight, prospect.able)
                         home = queue
@@ -302,6 +308,14 @@ class RoutingTable:
 
 def _add(*sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*sizes, strict=True)))
+
+
+def _is_split(prospect: Prospect, queue: WaitingFlights, limited: BackendSlot) -> bool:
+    """Do some of those who wait there have more time than this slot's limits last, and others not?"""
+    if len(prospect.lanes) == 1 or limited.name not in prospect.able:
+        return False
+    until = limited.quota_until
+    return queue.latest > until if limited.name in prospect.late else queue.soonest <= until
 
 
 def may_have(slot: BackendSlot, flight: Flight) -> bool:

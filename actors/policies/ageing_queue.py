@@ -109,14 +109,15 @@ class AgeingQueue(Generic[Item]):
 
     def get_pending(self, now: float) -> list[Item]:
         """All that still want to be served, in the order in which they would be if no time passed."""
-        return sorted(self._wanted(), key=lambda item: self.urgency(item, now))
+        return sorted(self.wanted(), key=lambda item: self.urgency(item, now))
 
     def drain(self) -> list[Item]:
         """Take out all that still want to be served, in no order."""
-        items = self._wanted()
+        items = self.wanted()
         for heap in self._heaps:
             heap.clear()
         return items
 
-    def _wanted(self) -> list[Item]:
+    def wanted(self) -> list[Item]:
+        """All that still want to be served, in no order."""
         return [item for heap in self._heaps for _, item in heap if not item.done]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from showcaller.actors.arrivals import RATE_LIMIT_PAUSE
-from showcaller.actors.errors import AllBackendsFailedError, BudgetExceededError, RateLimitError
+from showcaller.actors.errors import AllBackendsFailedError, BudgetExceededError, RateLimitError, ServerError
 from showcaller.actors.policies.backend_latency import PENALTY
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Failed, Sent
@@ -97,3 +97,26 @@ def test_what_cools_down_for_longer_than_a_quota_is_what_a_request_fails_of() ->
     error = cooling.exception(0)
     assert isinstance(error, AllBackendsFailedError)
     assert error.retry_after == pytest.approx(1e5)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_who_waits_is_told_with_the_next_sweep_that_it_waits_in_vain(opens: bool) -> None:
+    """It waited for a free seat; now the backend takes nothing before its deadline."""
+    error = (
+        ServerError("a: HTTP 503", backend="a", status=503)
+        if opens
+        else RateLimitError("429", backend="a", retry_after=100.0)
+    )
+    s = stage(
+        {"a": Script([Sent(), 1.5, Failed(error)])},
+        max_parallel_requests=1,
+        settings={"num_retries": 0},
+        route={"allowed_fails": 1, "cooldown_time": 100.0},
+    )
+    s.submit("busy", timeout=20)
+    waiting, patient = s.submit("waits", timeout=20), s.submit("has time", timeout=500)
+    s.advance(2.6)
+    error = waiting.exception(0)
+    assert isinstance(error, AllBackendsFailedError)
+    assert error.retry_after == pytest.approx(100.0 if not opens else 110.0, abs=11.0)
+    assert not patient.done()
