@@ -86,17 +86,24 @@ class AgeingQueue(Generic[Item]):
 
     def peek(self, now: float) -> Item | None:
         """The next request that still wants to be served, or None."""
+        self._put_right()
         best: tuple[int, int | tuple[float, int]] | None = None
         first: Item | None = None
         for priority, heap in self._classes:
-            while heap and heap[0][1].done:
-                heapq.heappop(heap)
             if heap:
                 order, item = heap[0]
                 rank = -effective_class(priority, now - item.since, self._ageing), order
                 if best is None or rank < best:
                     best, first, self._first = rank, item, heap
         return first
+
+    def _put_right(self) -> None:
+        """Let no first of a class hide others that is done, or of another class by now."""
+        for priority, heap in self._classes:
+            while heap and (heap[0][1].done or heap[0][1].priority != priority):
+                order, item = heapq.heappop(heap)
+                if not item.done:
+                    heapq.heappush(self._heaps[item.priority], (order, item))
 
     def dequeue(self, now: float) -> Item | None:
         """Take out the next request that still wants to be served, or None."""

@@ -224,3 +224,16 @@ def test_who_has_waited_long_leaves_before_those_that_came_later():
     queue.enqueue(Request(0, LOW, 0.0))
     queue.enqueue(Request(99, CRITICAL, 25.0))
     assert queue.dequeue(1000.0).order == 99
+
+
+@pytest.mark.parametrize("others", [LOW, CRITICAL])
+def test_who_is_less_urgent_than_when_it_came_hides_nobody(others):
+    """A caller who wanted it soon has left, and it is behind those who still do."""
+    queue = AgeingQueue()
+    fallen, hidden = Request(0, CRITICAL), Request(1, others)
+    queue.enqueue(fallen)
+    queue.enqueue(hidden)
+    fallen.priority = LOW
+    expected = [hidden, fallen] if others is CRITICAL else [fallen, hidden]
+    assert [queue.dequeue(0.0), queue.dequeue(0.0)] == expected
+    assert queue.is_empty()

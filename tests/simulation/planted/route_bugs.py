@@ -37,7 +37,12 @@ def priority_inversion(patch: pytest.MonkeyPatch) -> None:
     def enqueue(self: AgeingQueue[Any], item: Any) -> None:
         heapq.heappush(self._heaps[0], (item.order, item))
 
+    def let_go(self: AgeingQueue[Any]) -> None:
+        while self._heaps[0] and self._heaps[0][0][1].done:
+            heapq.heappop(self._heaps[0])
+
     patch.setattr(AgeingQueue, "enqueue", enqueue)
+    patch.setattr(AgeingQueue, "_put_right", let_go)
 
 
 @planted
