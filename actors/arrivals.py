@@ -177,7 +177,8 @@ class Arrivals:
             flight.fail(final_error(flight))
             return
         here = here and not slot.out_of_service
-        untried = any(not flight.tries[other.name] for other in self._departures.candidates(flight))
+        candidates = self._departures.candidates(flight)
+        untried = any(not flight.tries[other.name] for other in candidates)
         if here and error.retry_after is None:
             # Rather a pause and then whoever is free, than at once the same again.
             untried = self._departures.can_go_on(flight, now)
@@ -191,6 +192,7 @@ class Arrivals:
             remaining=flight.deadline - now,
             can_pay=self._roster.retry_budget.can_pay(now),
             rng=self._rng,
+            again=any(other is not slot for other in candidates),
         )
         if not isinstance(decision, Retry):
             flight.fail(not_retried(flight, decision) if decision == NO_BUDGET else final_error(flight))

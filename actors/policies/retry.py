@@ -83,6 +83,7 @@ def decide(
     remaining: float,
     can_pay: bool,
     rng: random.Random,
+    again: bool = False,
 ) -> Retry | Stop:
     """What to do after a failure.
 
@@ -98,6 +99,8 @@ def decide(
             backend is tried: that one's is the first call of the request (gRPC's transparent retry, gRFC A6),
             and the outage of one backend is not to starve the others.
         rng: draws the jitter.
+        again: is there another backend, which has failed it before and may be tried once more? Then nobody need
+            sit out the pause that this one asks for.
     """
     # What its own kind of fallback may cure, no other backend does.
     abroad = error.retry_elsewhere or cause_of(error) is not FallbackCause.FAILURE
@@ -112,7 +115,7 @@ def decide(
         delay = 0.0
     elif not (here and error.retry_here):
         return Stop("no backend is left that could be tried")
-    elif error.retry_after is not None:
+    elif error.retry_after is not None and not (again and abroad):
         delay = error.retry_after
     else:
         # Bounded, because no float holds the doubled delay of the thousandth retry.

@@ -120,3 +120,15 @@ def test_who_waits_is_told_with_the_next_sweep_that_it_waits_in_vain(opens: bool
     assert isinstance(error, AllBackendsFailedError)
     assert error.retry_after == pytest.approx(100.0 if not opens else 110.0, abs=11.0)
     assert not patient.done()
+
+
+def test_nobody_sits_out_the_pause_of_one_backend_while_another_may_be_tried_again() -> None:
+    """The other has failed it once, and is asked after a backoff; the pause may last longer than the request."""
+    unwell = ServerError("a: HTTP 503", backend="a", status=503)
+    limited = RateLimitError("b: 429", backend="b", retry_after=60.0)
+    scripts = {"a": Script([Sent(), Failed(unwell)], OK), "b": Script([Sent(), Failed(limited)])}
+    s = stage(scripts)
+    pending = s.submit(timeout=30.0)
+    s.advance(1.5)
+    assert pending.result(0).backend == "a"
+    s.at_rest()
