@@ -160,3 +160,34 @@ def test_an_attempt_that_was_cancelled_before_it_had_a_seat_is_not_counted_after
     s.advance(2)
     assert after.result(0).content
     s.at_rest()
+
+
+def test_a_request_of_which_two_backends_died_before_they_sent_it_is_not_given_to_a_third() -> None:
+    """What an actor had in hand when it died is what it may have died of, although nothing was sent."""
+    third = Script(OK)
+    s = stage({"a": Script(OK), "b": Script(OK), "c": third})
+    died = [s.sabotage(name, "on_execute", after=False) for name in "ab"]
+    pending = s.submit()
+    s.advance(5.0)
+    assert died == [[1], [1]]
+    assert isinstance(pending.exception(0), AllBackendsFailedError)
+    assert third.attempts == []
+    s.at_rest()
+
+
+def test_a_request_under_which_two_backends_died_is_not_tried_again_when_its_attempts_fail() -> None:
+    """Both were waited for, because both may have answered."""
+    unwell = Failed(ServerError("a: HTTP 503", backend="a", status=503))
+    third = Script(OK)
+    dying = Script([Sent(), 3.0, unwell])
+    s = stage({"a": dying, "b": dying, "c": third}, settings={"num_retries": 8})
+    pending = s.submit()
+    for name in "ab":
+        s.advance(0.5)
+        s.crash(name)
+    s.advance(1.0)
+    assert not pending.done()
+    s.advance(5.0)
+    assert isinstance(pending.exception(0), AllBackendsFailedError)
+    assert third.attempts == []
+    s.at_rest()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from showcaller.actors.errors import DeadlineExceededError
 from showcaller.actors.settings import QuotaConfig
-from tests.tree.stage import HANG, OK, Script, stage
+from showcaller.actors.transport import Sent
+from tests.tree.stage import HANG, OK, Script, answer, stage
 
 
 def test_a_seat_that_never_comes_back_is_abandoned_and_counted() -> None:
@@ -60,4 +61,19 @@ def test_what_was_cancelled_before_it_was_granted_is_not_taken_for_a_hanging_sea
     s.advance(20)
     slot = s.tree.roster.slots["a"]
     assert slot.breaker.open_until is None
+    s.at_rest()
+
+
+def test_a_backend_whose_seat_has_come_back_is_in_service_again() -> None:
+    """Late, and of no use to the request that it was for; but it hangs no more."""
+    s = stage({"a": Script([Sent(), 100.0, answer()], OK)}, max_parallel_requests=1, timeout=5.0)
+    s.submit("hangs", timeout=5.0)
+    s.advance(10.0)
+    slot = s.tree.roster.slots["a"]
+    assert slot.out_of_service == "all its seats hang"
+    s.advance(100.0)
+    assert slot.out_of_service is None
+    later = s.submit("later")
+    s.advance(1.0)
+    assert later.result(0).content == "hi"
     s.at_rest()
