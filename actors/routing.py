@@ -311,11 +311,11 @@ def _add(*sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _is_split(prospect: Prospect, queue: WaitingFlights, limited: BackendSlot) -> bool:
-    """Do some of those who wait there have more time than this slot's limits last, and others not?"""
-    if len(prospect.lanes) == 1 or limited.name not in prospect.able:
+    """May some of those who wait there have less time than this slot's limits last, and be late from now on?"""
+    if len(prospect.lanes) == 1 or limited.name not in prospect.able or limited.name in prospect.late:
+        # Those that are late already are noticed with the next sweep, when they are it no more.
         return False
-    until = limited.quota_until
-    return queue.latest > until if limited.name in prospect.late else queue.soonest <= until
+    return queue.soonest <= limited.quota_until
 
 
 def may_have(slot: BackendSlot, flight: Flight) -> bool:

@@ -1,4 +1,4 @@
-"""The flights of one prospect that wait, in the order of their urgency, and between which deadlines theirs lie."""
+"""The flights of one prospect that wait, in the order of their urgency; and a bound of their deadlines."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from showcaller.actors.policies.ageing_queue import AgeingQueue
 
 
 class WaitingFlights(AgeingQueue[Flight]):
-    """A queue that knows without a search whether a time splits it.
+    """A queue that knows without a search that everybody in it has time.
 
     Attributes:
-        soonest, latest: bounds of the deadlines, as they were when each was added; exact after a `drain`.
+        soonest: no deadline was earlier when its flight was added; that of one that has left, perhaps, until a `drain`.
     """
 
     def __init__(self, ageing: float) -> None:
         super().__init__(ageing)
-        self.soonest, self.latest = math.inf, -math.inf
+        self.soonest = math.inf
 
     def enqueue(self, item: Flight) -> None:
         """Add a flight at the place that its priority and age give it."""
         self.soonest = min(self.soonest, item.deadline)
-        self.latest = max(self.latest, item.deadline)
         super().enqueue(item)
 
     def drain(self) -> list[Flight]:
         """Take out all that still want to be served, in no order."""
-        self.soonest, self.latest = math.inf, -math.inf
+        self.soonest = math.inf
         return super().drain()

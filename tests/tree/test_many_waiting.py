@@ -53,3 +53,14 @@ def test_who_becomes_more_urgent_while_nobody_can_leave_is_found_when_somebody_c
     s.advance(0.65)
     assert [one.done() for one in low] == [False] * 10 + [True] + [False] * 9
     assert searches == [20]
+
+
+def test_nothing_is_left_of_the_queues_in_which_nobody_waits_any_more() -> None:
+    """There are as many as there are kinds of requests, and each message looks at all of them."""
+    s = stage({"a": Script(OK), "b": Script(OK, OK)}, max_parallel_requests=1)
+    for number in range(20):
+        s.submit(f"waits {number}", model="fast" if number % 2 else "b")
+    s.advance(5.0)
+    s.at_rest()
+    supervisor = s.tree.children["supervisor"].address.ref._actor_weakref()  # type: ignore[union-attr]
+    assert [lane.queues for lane in supervisor._departures._table._lanes.values()] == [{}, {}]

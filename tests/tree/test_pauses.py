@@ -9,7 +9,7 @@ from showcaller.actors.errors import AllBackendsFailedError, BudgetExceededError
 from showcaller.actors.policies.backend_latency import PENALTY
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Failed, Sent
-from tests.tree.stage import OK, Script, answer, stage
+from tests.tree.stage import HANG, OK, Script, answer, drain, stage
 
 
 def test_a_named_pause_is_kept_before_the_same_backend_is_asked_again() -> None:
@@ -132,3 +132,53 @@ def test_nobody_sits_out_the_pause_of_one_backend_while_another_may_be_tried_aga
     s.advance(1.5)
     assert pending.result(0).backend == "a"
     s.at_rest()
+
+
+def test_who_waits_behind_a_seat_that_hangs_is_told_that_it_waits_in_vain() -> None:
+    """The seat is given up, and its backend is left alone for longer than the request has time."""
+    s = stage(
+        {"a": Script([Sent(), 1.0, answer()], HANG)},
+        max_parallel_requests=2,
+        timeout=5.0,
+        route={"allowed_fails": 1, "cooldown_time": 100.0},
+        settings={"num_retries": 0},
+    )
+    s.submit("quick")
+    s.submit("hangs")
+    s.submit("hangs as well, and later")
+    waiting = s.submit("waits", timeout=20.0)
+    s.advance(9.1)
+    error = waiting.exception(0)
+    assert isinstance(error, AllBackendsFailedError)
+    assert error.retry_after == pytest.approx(110.0, abs=11.0)
+
+
+def test_who_waits_in_vain_is_not_told_so_while_an_attempt_of_it_may_still_answer() -> None:
+    """Its backend takes nothing any more, but has not given up what it has."""
+    limited = RateLimitError("429", backend="a", retry_after=100.0)
+    scripts = {"b": Script([Sent(), 6.0, answer("late")]), "a": Script([Sent(), 2.0, Failed(limited)])}
+    s = stage(scripts, max_parallel_requests=1, settings={"num_retries": 0})
+    pending = s.submit("has one attempt", timeout=20.0)
+    s.submit("keeps a busy")
+    s.advance(0.5)
+    drain(s, "b", 30.0)
+    s.crash("b")
+    s.advance(4.0)
+    assert pending.ticket.flight.queued  # type: ignore[attr-defined]
+    assert not pending.done()
+    s.advance(3.0)
+    assert pending.result(0).content == "late"
+
+
+def test_a_quota_that_has_room_again_wakes_who_waits_for_it() -> None:
+    """At once, and not with the next sweep."""
+    script = Script(OK)
+    s = stage({"a": script}, quota=QuotaConfig(requests_per_hour=1))
+    s.submit("spends it")
+    s.advance(1.0)
+    s.submit("waits for it", timeout=5000.0)
+    left = 3600.0 - s.clock.wall() % 3600.0
+    s.advance(left - 0.01)
+    assert len(script.attempts) == 1
+    s.advance(0.02)
+    assert len(script.attempts) == 2
