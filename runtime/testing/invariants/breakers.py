@@ -73,7 +73,8 @@ class BreakerChecks:
         if isinstance(message, AttemptFinished):
             self._hear(message)
         elif isinstance(message, Granted):
-            self._granted.setdefault(message.attempt.key, self._view.clock.now())
+            if not message.attempt.dispatched:
+                self._granted[message.attempt.key] = self._view.clock.now()
         elif isinstance(message, Sweep) and self._view.tree is not None:
             now = self._view.clock.now()
             for slot in self._view.tree.roster.slots.values():
@@ -93,7 +94,7 @@ class BreakerChecks:
                 self._words.append(_Word(record, slot, failed=False))
             return
         # Who was not given the whole of its timeout has not shown anything.
-        begun = self._granted.pop(record.key, self._view.clock.now())
+        begun = self._granted.get(record.key, self._view.clock.now())
         hurried = record.deadline < begun + slot.config.timeout.total
         deadline = record.deadline if hurried else record.flight.deadline
         impatient = isinstance(error, BackendTimeoutError) and message.ended >= deadline
