@@ -30,9 +30,8 @@ class LimitPauses:
     def begin(self, slot: BackendSlot, flight: Flight, until: float) -> bool:
         """A slot's limits have no room for a flight until then; False when its pause stays as it is."""
         other = self._kept_for.get(slot)
-        if until <= slot.quota_until or (
-            other is not None and self._class_of(other) > self._class_of(flight)
-        ):
+        ahead = 0 if other is None else self._class_of(other) - self._class_of(flight)
+        if ahead > 0 or (ahead == 0 and until <= slot.quota_until):
             return False
         slot.quota_until = until
         self._kept_for[slot] = flight

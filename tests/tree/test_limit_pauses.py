@@ -86,6 +86,19 @@ def test_the_pause_of_a_more_urgent_request_is_not_made_longer_by_another() -> N
     s.at_rest()
 
 
+def test_of_those_that_are_refused_at_once_the_pause_is_kept_for_the_most_urgent() -> None:
+    """Although the others need more, and were refused first; none of them asks again before it is over."""
+    s = with_little_left()
+    big = [s.submit(f"big {tokens}", max_tokens=tokens, timeout=200.0) for tokens in (3000, 8000, 7000)]
+    urgent = s.submit("urgent", max_tokens=2500, timeout=100.0, priority="high")
+    s.advance(15.0)
+    assert urgent.result(0).content == "hi"
+    assert not any(one.done() for one in big)
+    s.advance(180.0)
+    assert all(one.result(0).content == "hi" for one in big)
+    s.at_rest()
+
+
 def test_a_new_supervisor_asks_again() -> None:
     """Nobody knows any more whom the pause was kept for."""
     s = with_little_left()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from showcaller.actors.attempt import AttemptRecord
+from showcaller.actors.attempt import AttemptRecord, AttemptState
 from showcaller.actors.backend_config import BackendConfig
 from showcaller.actors.configuration import RuntimeConfig
 from showcaller.actors.enums import BackendState
@@ -28,13 +28,13 @@ class _Story:
 
     Attributes:
         lanes: where it may go, in order.
-        failed: the numbers of the attempts that have failed of an error.
+        failed: the attempts that have failed of an error, by number.
         refused_by: backends that will never take it, whatever lane leads to them.
         too_small: the greatest declared window that it was too long for.
     """
 
     lanes: tuple[str, ...]
-    failed: set[int] = field(factory=set)
+    failed: dict[int, AttemptRecord] = field(factory=dict)
     refused_by: set[str] = field(factory=set)
     too_small: int = 0
 
@@ -84,11 +84,11 @@ class FallbackChecks:
                 "window", who, f"went to {slot.name}, whose window is no bigger than one it was too long for"
             )
         most = 1 + self._view.simulation.config.runtime.num_retries
+        # One that a new supervisor took back before it knew of its end was never sent.
+        failures = sum(attempt.state is not AttemptState.REVOKED for attempt in story.failed.values())
         # What an actor's death has brought back is not tried again, but still to be tried.
-        if len(story.failed) >= most and not flight.crashes:
-            self._findings.say(
-                "calls", who, f"was tried again after {len(story.failed)} failures, and {most} is all"
-            )
+        if failures >= most and not flight.crashes:
+            self._findings.say("calls", who, f"was tried again after {failures} failures, and {most} is all")
 
     def reserve(self, record: AttemptRecord) -> None:
         """A Reserve was sent: no lane before its own had an untried backend to go to or to wait for."""
@@ -120,7 +120,7 @@ class FallbackChecks:
         if record.number in story.failed:
             # A supervisor that died of it gives it to its successor.
             return
-        story.failed.add(record.number)
+        story.failed[record.number] = record
         config = tree.roster.config
         if isinstance(error, ContextWindowExceededError):
             story.too_small = max(story.too_small, slot.config.context_window or 0)
