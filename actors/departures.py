@@ -304,7 +304,7 @@ class Departures:
 
     def bar(self, flight: Flight, slot: BackendSlot) -> None:
         """Give a flight to this slot no more."""
-        flight.barred |= {slot.name}
+        flight.barred |= {slot.id}
         if flight.queued:
             # It waits in the wrong place now.
             self._changed = True

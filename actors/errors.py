@@ -7,6 +7,7 @@ tried (`retry_elsewhere`), when (`retry_after`, seconds), and could the call hav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -39,7 +40,8 @@ class ShowcallerError(Exception):
         self.message = message
         self.backend = backend
         self.status = status
-        self.retry_after = retry_after
+        # A transport of the user's own may say what no clock reaches.
+        self.retry_after = retry_after if retry_after is not None and 0.0 <= retry_after < math.inf else None
         self.maybe_executed = maybe_executed
 
     @property
@@ -195,7 +197,7 @@ class BillingError(BackendError):
 
 
 class ModelNotFoundError(BackendError):
-    """The endpoint does not know the model (HTTP 404)."""
+    """The endpoint does not know the model (HTTP 404), or is none (405, 421)."""
 
     retry_here = False
 

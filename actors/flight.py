@@ -45,7 +45,7 @@ class Flight:
         dispatches: how many attempts were given to a backend.
         admitted: has the supervisor seen it? queued: does it wait in a lane's queue?
         tries: attempts that failed, by backend.
-        barred: backends that it must not be given to any more.
+        barred: the ids of slots that it must not be given to any more.
         errors: of what its attempts failed, in order. crashes: how often its backend died.
         repeatable: may it be tried again? Not once an attempt may have been executed that must not be repeated.
     """

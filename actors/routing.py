@@ -320,7 +320,7 @@ def _is_split(prospect: Prospect, queue: WaitingFlights, limited: BackendSlot) -
 
 def may_have(slot: BackendSlot, flight: Flight) -> bool:
     """Has it what a flight needs, and is the flight not barred from it?"""
-    return slot.name not in flight.barred and flight.needs.are_met_by(slot.config)
+    return slot.id not in flight.barred and flight.needs.are_met_by(slot.config)
 
 
 def _misroute(flight: Flight, lane: str, cause: ConfigurationError) -> None:

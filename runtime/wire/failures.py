@@ -105,7 +105,8 @@ _ROWS = (
                 "credit_balance_exhausted",
             }
         ),
-        when=lambda answer: answer.status == 402,
+        # Anthropic says it with 400.
+        when=lambda answer: answer.status == 402 or "credit balance is too low" in answer.message.lower(),
     ),
     _Row(
         error=ContentPolicyViolationError,
@@ -146,10 +147,19 @@ _ROWS = (
         status=(400, 404, 422),
     ),
     _Row(
+        error=ModelNotFoundError,
+        says="has no chat completions at this address",
+        fix="check its base_url",
+        status=(405, 421),
+    ),
+    _Row(
         error=RateLimitError,
         says="asks for a pause: a rate limit was reached",
         fix="lower its limits in the configuration, or add a backend",
-        status=(429,),
+        codes=frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests"}),
+        when=lambda answer: answer.status == 429,
+        # 500 stands for a 200 with an error inside that says no number.
+        status=(429, 500),
     ),
     _Row(
         error=ServerError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import traceback
 
@@ -84,6 +85,12 @@ def test_an_error_that_says_nothing_more_than_its_text(kind):
     error = kind("text")
     assert (str(error), error.message) == ("text", "text")
     assert (error.backend, error.status, error.retry_after, error.maybe_executed) == (None, None, None, False)
+
+
+@pytest.mark.parametrize("absurd", [math.inf, math.nan, -1.0])
+def test_a_time_that_never_comes_is_none(absurd):
+    """A pause that long would never end."""
+    assert RateLimitError("wait", retry_after=absurd).retry_after is None
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

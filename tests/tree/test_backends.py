@@ -13,6 +13,7 @@ from showcaller.actors.errors import (
     BackendRetiredError,
     ConfigurationError,
     ContextWindowExceededError,
+    ModelNotFoundError,
     RateLimitError,
     UnknownModelError,
 )
@@ -93,6 +94,26 @@ def test_a_removed_backend_is_unknown_and_its_name_free_again() -> None:
         s.submit(model="a")
     assert add(s, "a", Script(OK)) is None
     assert s.tree.roster.slots["a"].id != old.id
+
+
+def test_who_waits_is_given_to_a_namesake_of_the_one_that_refused_it() -> None:
+    """A new slot has not refused anybody."""
+    refuses = Script([Sent(), Failed(ModelNotFoundError("no such model"))])
+    config = RuntimeConfig(
+        backends=[backend(name, model="m", max_parallel_requests=1) for name in ("a", "b")]
+    )
+    s = Stage(config, {"a": refuses, "b": Script(HANG)})
+    s.submit("keeps b busy", timeout=100.0, model="b")
+    waiting = s.submit("waits", timeout=100.0, model="m")
+    s.advance(1)
+    assert len(refuses.attempts) == 1
+    assert not waiting.done()
+    drain(s, "a", 1, remove=True)
+    reply = ReplyFuture()
+    namesake = s.tree.make_slot(backend("a", model="m"), Script(OK))
+    s.tree.address("supervisor").tell(AddBackend(namesake, reply))
+    s.advance(1)
+    assert waiting.result(0).backend == "a"
 
 
 def test_removing_the_last_target_of_a_route_fails_what_waits_for_it() -> None:

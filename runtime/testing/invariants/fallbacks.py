@@ -29,7 +29,7 @@ class _Story:
     Attributes:
         lanes: where it may go, in order.
         failed: the attempts that have failed of an error, by number.
-        refused_by: backends that will never take it, whatever lane leads to them.
+        refused_by: the ids of slots that will never take it, whatever lane leads to them.
         too_small: the greatest declared window that it was too long for.
     """
 
@@ -70,11 +70,11 @@ class FallbackChecks:
         if record.lane not in story.lanes:
             allowed = ", ".join(story.lanes) or "nowhere"
             self._findings.say("lane", who, f"went on to {record.lane}, and may only go to {allowed}")
-        if record.slot in story.refused_by:
-            self._findings.say("again", who, f"went to {record.slot} again, which had refused it for good")
         slot = tree.roster.slots.get(record.slot)
         if slot is None:
             return
+        if slot.id in story.refused_by:
+            self._findings.say("again", who, f"went to {slot.name} again, which had refused it for good")
         lacks = _lacks(flight, slot.config)
         if lacks:
             self._findings.say("needs", who, f"went to {slot.name}, which {lacks}")
@@ -130,7 +130,7 @@ class FallbackChecks:
         else:
             return
         story.lanes = _after(config, record.lane, kind) + _after(config, record.flight.lane, kind)
-        story.refused_by.add(record.slot)
+        story.refused_by.add(slot.id)
 
     def _story(self, flight: Flight, tree: Tree) -> _Story:
         story = self._stories.get(flight.order)
@@ -191,7 +191,7 @@ def suited(flight: Flight, lane: str, config: RuntimeConfig, tree: Tree) -> list
     return [
         slot
         for slot in _slots(lane, config, tree)
-        if slot.name not in flight.barred and flight.needs.are_met_by(slot.config)
+        if slot.id not in flight.barred and flight.needs.are_met_by(slot.config)
     ]
 
 

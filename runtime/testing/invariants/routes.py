@@ -119,8 +119,8 @@ class RouteChecks:
             slot
             for target in route.targets
             if target.backend != chosen.name
-            and target.backend not in flight.barred
             and (slot := tree.roster.slots.get(target.backend)) is not None
+            and slot.id not in flight.barred
             and flight.needs.are_met_by(slot.config)
             and _takes(slot, self._view.clock.now())
         ]

@@ -196,6 +196,7 @@ FAULTS: dict[str, Fault] = {
     "403": error(403),
     "403, `Sunset` in the past": error(403, "Sunset: Thu, 30 Jul 2026 00:00:00 GMT"),
     "404": error(404),
+    "405": error(405),
     "408": error(408),
     "409": error(409),
     "410": error(410),
