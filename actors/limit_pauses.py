@@ -44,6 +44,8 @@ class LimitPauses:
 
     def end_for(self, flight: Flight, slots: Iterable[BackendSlot]) -> None:
         """End those of these slots that are kept for somebody less urgent."""
+        if not self._kept_for:
+            return
         for slot in slots:
             other = self._kept_for.get(slot)
             if other is not None and self._class_of(other) < flight.priority:
@@ -56,6 +58,8 @@ class LimitPauses:
 
     def end_idle(self) -> None:
         """End those that are over, or that nobody waits for any more."""
+        if not self._kept_for:
+            return
         now = self._clock.now()
         for slot, flight in list(self._kept_for.items()):
             if now >= slot.quota_until or flight.done:

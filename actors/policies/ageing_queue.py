@@ -86,12 +86,14 @@ class AgeingQueue(Generic[Item]):
 
     def peek(self, now: float) -> Item | None:
         """The next request that still wants to be served, or None."""
-        self._put_right()
         best: tuple[int, int | tuple[float, int]] | None = None
         first: Item | None = None
         for priority, heap in self._classes:
             if heap:
                 order, item = heap[0]
+                if item.done or item.priority != priority:
+                    self._put_right()
+                    return self.peek(now)
                 rank = -effective_class(priority, now - item.since, self._ageing), order
                 if best is None or rank < best:
                     best, first, self._first = rank, item, heap
