@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from showcaller.actors.errors import AllBackendsFailedError, BackendError, ServerError
+from showcaller.actors.errors import AllBackendsFailedError, AuthenticationError, BackendError, ServerError
 from showcaller.actors.kernel.child import ChildState
+from showcaller.actors.kernel.message import Down
 from showcaller.actors.response_validators import matches
 from showcaller.actors.transport import Failed, Sent
 from tests.tree.stage import HANG, OK, Script, answer, drain, stage
@@ -191,3 +192,35 @@ def test_a_request_under_which_two_backends_died_is_not_tried_again_when_its_att
     assert isinstance(pending.exception(0), AllBackendsFailedError)
     assert third.attempts == []
     s.at_rest()
+
+
+def test_a_death_of_which_the_supervisor_hears_again_says_nothing_about_the_next_incarnation() -> None:
+    """Which lives, and keeps what it was given."""
+    script = Script([Sent(), 3.0, answer()])
+    s = stage({"a": script})
+    s.crash("a")
+    s.advance(2.0)
+    slot = s.tree.roster.slots["a"]
+    assert (slot.child.state, slot.generation) == (ChildState.RUNNING, 2)  # type: ignore[union-attr]
+    pending = s.submit()
+    s.advance(1.0)
+    s.tree.address("supervisor").tell(Down(slot.id, 1))
+    s.advance(3.0)
+    assert (slot.child.state, slot.generation) == (ChildState.RUNNING, 2)  # type: ignore[union-attr]
+    assert pending.result(0).attempts == len(script.attempts) == 1
+    s.at_rest()
+
+
+def test_who_waits_while_its_attempt_fails_for_good_does_not_wait_for_that_backend_any_more() -> None:
+    """Its actor has died, so it waits beside the attempt; and somebody more urgent is in front."""
+    a = Script([Sent(), 2.0, Failed(AuthenticationError("a: HTTP 401", backend="a", status=401))], HANG)
+    s = stage({"a": a}, max_parallel_requests=1)
+    pending = s.submit(timeout=100.0)
+    s.advance(0.5)
+    s.crash("a")
+    urgent = s.submit("urgent", timeout=100.0, priority="critical")
+    s.advance(1.0)
+    assert pending.ticket.flight.queued  # type: ignore[attr-defined]
+    s.advance(0.6)
+    assert isinstance(pending.exception(0), AllBackendsFailedError | AuthenticationError)
+    assert [attempt.request_id for attempt in a.attempts] == [pending.request_id, urgent.request_id]

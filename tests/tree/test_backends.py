@@ -116,6 +116,30 @@ def test_who_waits_is_given_to_a_namesake_of_the_one_that_refused_it() -> None:
     assert waiting.result(0).backend == "a"
 
 
+def test_who_waits_for_one_that_is_removed_goes_to_another() -> None:
+    """It finds its place anew, and no supervisor dies of the old one."""
+    s = stage({"a": Script(HANG), "b": Script([Sent(), 3.0, answer()], OK)}, max_parallel_requests=1)
+    s.submit("keeps a busy", timeout=100.0)
+    s.submit("keeps b busy", timeout=100.0)
+    waiting = s.submit("waits", timeout=100.0)
+    s.advance(1.0)
+    drain(s, "a", 1.0, remove=True)
+    s.advance(4.0)
+    assert waiting.result(0).backend == "b"
+    assert s.tree.children["supervisor"].restarts == 0
+
+
+def test_who_waits_for_one_that_drains_alone_is_told_at_once() -> None:
+    """And not when it is empty, or when time is up."""
+    s = stage({"a": Script(HANG)}, max_parallel_requests=1)
+    running = s.submit("has a seat", timeout=100.0)
+    waiting = s.submit("waits", timeout=100.0)
+    s.settle()
+    drain(s, "a", 50.0)
+    assert "draining" in str(waiting.exception(0))
+    assert not running.done()
+
+
 def test_removing_the_last_target_of_a_route_fails_what_waits_for_it() -> None:
     """Nobody waits for a backend that will not come back."""
     s = stage({"a": Script(HANG)}, max_parallel_requests=1)

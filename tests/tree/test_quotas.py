@@ -11,7 +11,7 @@ from showcaller.actors.policies.quota_ledger import QuotaLimits
 from showcaller.actors.quota_manager import QuotaBook
 from showcaller.actors.settings import QuotaConfig
 from showcaller.actors.transport import Done, Failed, Sent
-from tests.tree.stage import HANG, OK, Script, answer, stage
+from tests.tree.stage import HANG, OK, Script, answer, drain, stage
 
 
 @pytest.mark.parametrize(("options", "tokens"), [({}, 1024), ({"max_tokens": 10}, 10)])
@@ -126,3 +126,27 @@ def test_a_backend_that_comes_back_under_the_same_limits_has_spent_what_it_has_s
     assert book.reserve(2, "a", 1, 0.0) is not None
     book.open("a", QuotaLimits(rpm=2))
     assert book.reserve(3, "a", 1, 0.0) is None
+
+
+def test_what_is_reserved_again_after_its_attempt_has_ended_is_given_back() -> None:
+    """The quota manager dies when it has reserved, and finds the message in hand when all is over."""
+    s = stage({"a": Script([Sent(), answer()])}, quota=QuotaConfig(requests_per_day=10))
+    happened = s.sabotage("quota_manager", "on_reserve", after=True)
+    s.submit()
+    s.advance(5.0)
+    assert happened
+    assert s.tree.quotas.remaining(s.clock.wall())["all backends"]["requests_per_day"] == 9
+    s.at_rest()
+
+
+def test_the_tokens_of_an_attempt_that_a_drain_cuts_off_before_it_was_granted_are_given_back() -> None:
+    """Nothing was sent, whatever the quota manager reserves when it is back."""
+    s = stage({"a": Script(OK), "b": Script(OK)}, rate_limit_tpm=10_000)
+    full = s.tree.quotas.remaining(s.clock.wall())["a"]["tpm"]
+    s.crash("quota_manager")
+    pending = s.submit(max_tokens=5000)
+    drain(s, "a", 0.0)
+    s.advance(2.0)
+    assert pending.result(0).backend == "b"
+    assert s.tree.quotas.remaining(s.clock.wall())["a"]["tpm"] == full
+    s.at_rest()
